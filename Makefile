@@ -1,0 +1,136 @@
+# make (no target) lists the targets. Everything that is built or fetched for the build lies in .cache/ and bin/.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# nolibopusfile: hraban/opus would else link libopusfile for Ogg files, which nothing here reads.
+# buildvcs: the version comes from the linker flags below; stamping fails where git does not trust the folder.
+export GOFLAGS := $(strip $(filter-out -tags=% -buildvcs=%,$(shell go env GOFLAGS 2>/dev/null)) -buildvcs=false -tags=nolibopusfile)
+export CGO_ENABLED := 1
+
+GOLANGCI_VERSION  := v2.15.0
+GOTESTSUM_VERSION := v1.13.0
+
+MODULE  := github.com/livekit-connector/livekit-connector
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -X $(MODULE)/internal/app.version=$(VERSION) -X $(MODULE)/internal/app.commit=$(COMMIT)
+
+CACHE     := $(CURDIR)/.cache
+TOOLS     := $(CACHE)/bin
+GOLANGCI  := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
+GOTESTSUM := $(TOOLS)/gotestsum-$(GOTESTSUM_VERSION)
+
+# The real livekit-server that tests and the demo talk to. Its dependencies stay out of our go.mod.
+LIVEKIT_SERVER_MOD   := testdata/livekit-server
+LIVEKIT_SERVER_STAMP := $(CACHE)/livekit-server-$(shell cat $(LIVEKIT_SERVER_MOD)/go.mod $(LIVEKIT_SERVER_MOD)/go.sum | cksum | cut -d' ' -f1).stamp
+export LIVEKIT_SERVER ?= $(TOOLS)/livekit-server
+
+# Where -race pays: our own goroutines. The end-to-end tests run without it, they are mostly other people's code.
+RACE_PACKAGES ?= ./media/... ./pkg/... ./internal/...
+TEST_FLAGS ?=
+
+##@ Use
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} \
+	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z][a-z-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: demo
+demo: deps livekit-server ## Two calls through a fake Meta and a real livekit-server, no account needed
+	go run ./internal/demo
+
+.PHONY: build
+build: deps ## Build bin/livekit-connector and bin/fakemeta
+	go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+.PHONY: docker
+docker: ## Build the container image livekit-connector:VERSION
+	@engine=; for e in docker podman; do if command -v $$e >/dev/null && $$e info >/dev/null 2>&1; then engine=$$e; break; fi; done; \
+	if [ -z "$$engine" ]; then echo 'no container engine answers: start Docker or Podman and run "make docker" again' >&2; exit 1; fi; \
+	$$engine build --build-arg VERSION='$(VERSION)' --build-arg COMMIT='$(COMMIT)' -t 'livekit-connector:$(VERSION)' .
+
+##@ Check
+
+.PHONY: test
+test: deps livekit-server $(GOTESTSUM) ## Run all Go tests, against a real livekit-server
+	$(GOTESTSUM) --format testname -- -count=1 -timeout 10m $(TEST_FLAGS) ./...
+
+.PHONY: race
+race: deps livekit-server $(GOTESTSUM) ## Run the tests of our concurrent packages under the race detector
+	$(GOTESTSUM) --format testname -- -race -count=1 -timeout 10m $(TEST_FLAGS) $(RACE_PACKAGES)
+
+.PHONY: lint
+lint: deps $(GOLANGCI) ## Run golangci-lint, layer rules included
+	$(GOLANGCI) run ./...
+
+.PHONY: fmt
+fmt: $(GOLANGCI) ## Format the Go files
+	$(GOLANGCI) fmt
+
+.PHONY: vet
+vet: deps ## Run go vet
+	go vet ./...
+
+.PHONY: fuzz
+FUZZTIME ?= 60s
+fuzz: deps ## Run every fuzz test for FUZZTIME (60s)
+	@for pkg in $$(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}' ./...); do \
+	  for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$$pkg"/*_test.go | cut -c6- || true); do \
+	    echo "fuzz $${pkg#$(CURDIR)/} $$target"; \
+	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$pkg"; \
+	  done; \
+	done
+
+##@ Make
+
+.PHONY: deps
+deps: ## Check Go, C compiler and libraries; install what is missing or say how
+	@scripts/deps.sh
+
+.PHONY: livekit-server
+livekit-server: $(LIVEKIT_SERVER_STAMP) ## Build the pinned livekit-server into .cache/bin
+
+$(LIVEKIT_SERVER_STAMP):
+	@echo 'building livekit-server, once (2-4 minutes on two cores)'
+	@mkdir -p $(TOOLS)
+	cd $(LIVEKIT_SERVER_MOD) && GOFLAGS='-buildvcs=false' CGO_ENABLED=0 go build -o $(TOOLS)/livekit-server github.com/livekit/livekit-server/cmd/server
+	@rm -f $(CACHE)/livekit-server-*.stamp && touch $@
+
+.PHONY: proto
+PROTO_DIR   := proto/connectorpb
+PROTO_TOOLS := $(CACHE)/proto
+proto: ## Regenerate proto/ (protoc plug-ins at the versions of go.mod)
+	@scripts/deps.sh protoc
+	@mkdir -p $(PROTO_TOOLS)
+	GOFLAGS= GOBIN=$(PROTO_TOOLS) go install google.golang.org/protobuf/cmd/protoc-gen-go@$$(go list -m -f '{{.Version}}' google.golang.org/protobuf)
+	GOFLAGS= GOBIN=$(PROTO_TOOLS) go install github.com/livekit/psrpc/protoc-gen-psrpc@$$(go list -m -f '{{.Version}}' github.com/livekit/psrpc)
+	go mod download github.com/livekit/protocol github.com/livekit/psrpc
+	cd $(PROTO_DIR) && protoc -I . \
+	  -I "$$(go list -m -f '{{.Dir}}' github.com/livekit/protocol)/protobufs" \
+	  -I "$$(go list -m -f '{{.Dir}}' github.com/livekit/psrpc)/protoc-gen-psrpc/options" \
+	  --plugin=$(PROTO_TOOLS)/protoc-gen-go --plugin=$(PROTO_TOOLS)/protoc-gen-psrpc \
+	  --go_out=. --go_opt=paths=source_relative --psrpc_out=. --psrpc_opt=paths=source_relative \
+	  connector_internal.proto
+	@# Without the lines that name protoc's version, another distribution's protoc makes the same file.
+	sed -i -E '/^\/\/ \t(protoc|protoc-gen-go) /d' $(PROTO_DIR)/*.pb.go
+
+$(GOLANGCI):
+	@echo 'building golangci-lint $(GOLANGCI_VERSION), once'
+	@mkdir -p $(TOOLS)
+	@rm -f $(TOOLS)/golangci-lint-*
+	GOFLAGS= CGO_ENABLED=0 GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	@mv $(TOOLS)/golangci-lint $@
+
+$(GOTESTSUM):
+	@mkdir -p $(TOOLS)
+	@rm -f $(TOOLS)/gotestsum-*
+	GOFLAGS= CGO_ENABLED=0 GOBIN=$(TOOLS) go install gotest.tools/gotestsum@$(GOTESTSUM_VERSION)
+	@mv $(TOOLS)/gotestsum $@
+
+.PHONY: clean
+clean: ## Remove bin/ and .cache/ (Go's own caches stay)
+	rm -rf bin .cache

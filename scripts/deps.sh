@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Checks for what a build needs and installs what is missing: with apt-get when it may, else it prints the one command
+# to run and fails.
+#
+#   scripts/deps.sh           Go, a C compiler, pkg-config, libopus, libsoxr
+#   scripts/deps.sh protoc    the same and the protocol buffer compiler
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+want_go=$(sed -n 's/^go //p' go.mod)
+if ! command -v go >/dev/null; then
+	echo "Go is missing: install Go $want_go or newer from https://go.dev/dl and run this again." >&2
+	exit 1
+fi
+# A toolchain older than go.mod asks for either fetches the right one by itself or says so here.
+if ! have_go=$(go env GOVERSION 2>&1); then
+	echo "Go cannot build this module (it needs Go $want_go): $have_go" >&2
+	exit 1
+fi
+have_go=${have_go#go}
+if [ "$(printf '%s\n%s\n' "$want_go" "${have_go%% *}" | sort -V | head -n 1)" != "$want_go" ]; then
+	echo "Go $have_go is too old: install Go $want_go or newer from https://go.dev/dl and run this again." >&2
+	exit 1
+fi
+
+missing=()
+cc=$(go env CC)
+command -v "${cc%% *}" >/dev/null || missing+=(gcc libc6-dev)
+if command -v pkg-config >/dev/null; then
+	pkg-config --exists opus || missing+=(libopus-dev)
+	pkg-config --exists soxr || missing+=(libsoxr-dev)
+else
+	missing+=(pkg-config libopus-dev libsoxr-dev)
+fi
+if [ "${1-}" = protoc ] && ! command -v protoc >/dev/null; then
+	missing+=(protobuf-compiler)
+fi
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+if ! command -v apt-get >/dev/null; then
+	echo "These are missing and this is not a Debian or Ubuntu, so install what they are called here: ${missing[*]}" >&2
+	exit 1
+fi
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+	if ! sudo -n true 2>/dev/null; then
+		echo "Missing: ${missing[*]}. Run this, then try again:" >&2
+		echo "  sudo apt-get update && sudo apt-get install -y --no-install-recommends ${missing[*]}" >&2
+		exit 1
+	fi
+	as_root=(sudo -n)
+fi
+echo "installing ${missing[*]}"
+install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}")
+# The package list of a new machine is empty or old, so a first failure says little.
+if ! "${install[@]}" >/dev/null 2>&1; then
+	"${as_root[@]}" apt-get update -q
+	"${install[@]}"
+fi
