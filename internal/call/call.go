@@ -1,0 +1,360 @@
+// Package call owns one call from its offer to its end: states, deadlines, teardown.
+//
+// A call's life is one function (runInbound, runOutbound), read from top to bottom in one goroutine; what it opens it
+// closes with a defer. Whatever wants the call to end says so with End: the first reason wins and is the cause of the
+// call's context. The package knows neither Pion nor LiveKit nor HTTP: two legs and a Graph are handed to it.
+package call
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/livekit-connector/livekit-connector/media"
+)
+
+// Direction says who called whom.
+type Direction uint8
+
+// The directions, as Meta names them user-initiated and business-initiated.
+const (
+	DirectionUnknown Direction = iota
+	// Inbound is a call from a WhatsApp user to the business.
+	Inbound
+	// Outbound is a call from the business to a WhatsApp user.
+	Outbound
+)
+
+// Directions are all the values that a direction takes, for label sets.
+var Directions = []Direction{Inbound, Outbound}
+
+func (d Direction) String() string {
+	switch d {
+	case Inbound:
+		return "inbound"
+	case Outbound:
+		return "outbound"
+	default:
+		return "unknown"
+	}
+}
+
+// MetaLeg is the media connection to Meta. The call closes it.
+type MetaLeg interface {
+	media.Writer
+	// SetAnswer applies Meta's answer to our offer (outbound).
+	SetAnswer(sdp string) error
+	// Connected is closed once ICE and DTLS are up.
+	Connected() <-chan struct{}
+	// FirstAudio is closed at the first audio packet from Meta.
+	FirstAudio() <-chan struct{}
+	// Done is closed when the connection failed or was closed.
+	Done() <-chan struct{}
+	// LastReceived is when Meta last sent us RTP or RTCP; zero means never.
+	LastReceived() time.Time
+	// SetSink says where audio from Meta goes; without a sink it is dropped.
+	SetSink(media.Writer)
+	// Open lets packets out to Meta. Before, WriteRTP sends nothing.
+	Open()
+	// Close waits for all that the leg started.
+	Close() error
+}
+
+// RoomLeg is the participant in the LiveKit room. The call makes it leave.
+type RoomLeg interface {
+	media.Writer
+	// Publish makes the caller's track appear, which agents take as "answered".
+	Publish(ctx context.Context) error
+	// SetAttributes adds to or changes the participant's attributes.
+	SetAttributes(attributes map[string]string) error
+	// Ready is closed once another participant can talk with the caller.
+	Ready() <-chan struct{}
+	// Done is closed when the participant is no longer in the room, whoever decided that.
+	Done() <-chan struct{}
+	// Reason says why, after Done.
+	Reason() Reason
+	// Leave waits until the participant has left. Calling it again does nothing.
+	Leave(Departure) error
+}
+
+// Graph is Meta's calling API, bound to one call and its credentials.
+type Graph interface {
+	// PreAccept hands Meta our SDP answer while the caller still hears ringing.
+	PreAccept(ctx context.Context) error
+	// Accept answers the call, with the same SDP.
+	Accept(ctx context.Context) error
+	// Reject declines a call that we never answered. A call that is over already is a success.
+	Reject(ctx context.Context) error
+	// Terminate ends a call. It tries again until Meta took it or ctx ends. A call that is over already is a success.
+	Terminate(ctx context.Context) error
+}
+
+// Timeouts bound the stages of a call. Zero values are not allowed: see DefaultTimeouts.
+type Timeouts struct {
+	// Connect bounds ICE and DTLS with Meta, from our answer (inbound).
+	Connect time.Duration
+	// Setup bounds everything until an inbound call is answered. Meta gives up after 30 to 60 s.
+	Setup time.Duration
+	// Ringing bounds an outbound call from dialling to pick-up.
+	Ringing time.Duration
+	// Media is how long Meta may send nothing on an answered call before it counts as left behind.
+	Media time.Duration
+	// MaxDuration bounds an answered call; zero means no bound.
+	MaxDuration time.Duration
+	// Terminate bounds the attempts to tell Meta that a call is over.
+	Terminate time.Duration
+	// Leave bounds setting the last attributes and leaving the room.
+	Leave time.Duration
+}
+
+// DefaultTimeouts returns what design and measurements suggest.
+func DefaultTimeouts() Timeouts {
+	return Timeouts{
+		Connect:   5 * time.Second,
+		Setup:     28 * time.Second,
+		Ringing:   60 * time.Second,
+		Media:     30 * time.Second,
+		Terminate: 60 * time.Second,
+		Leave:     5 * time.Second,
+	}
+}
+
+// Options are what a call needs. All fields are required but those that say otherwise.
+type Options struct {
+	ID        string
+	Direction Direction
+	Meta      MetaLeg
+	Graph     Graph
+	// Join enters the room. Audio of the room goes into the line; the returned leg belongs to the call.
+	Join func(ctx context.Context, line *media.Line) (RoomLeg, error)
+	// Pacer paces the stream to Meta. It is shared by all calls and not closed by any.
+	Pacer    *media.Pacer
+	Timeouts Timeouts
+	// WaitForRoom keeps an inbound call ringing until somebody in the room can talk with the caller.
+	WaitForRoom bool
+	// SetupDeadline is when setting up an inbound call must have succeeded; zero means now plus Timeouts.Setup.
+	SetupDeadline time.Time
+	// Started is when the request that made the call arrived; zero means now.
+	Started time.Time
+	Logger  *slog.Logger
+	// Observer hears of stages and of the end; may be nil.
+	Observer Observer
+}
+
+// Observer hears what a call goes through, for metrics. Its methods are called by the call's goroutines and must not block.
+type Observer interface {
+	// Stage reports that a stage was reached, so long after the call started.
+	Stage(d Direction, s Stage, after time.Duration)
+	// Ended reports the end, once for every call; talked is zero if it was never answered.
+	Ended(d Direction, r Reason, talked time.Duration)
+}
+
+// Call is one call. Make it with New, give it a goroutine with Run.
+type Call struct {
+	// Constant after construction.
+	opts    Options
+	log     *slog.Logger
+	ctx     context.Context //nolint:containedctx // the call is a task; its context carries the reason of its end
+	end     context.CancelCauseFunc
+	line    *media.Line
+	answers chan answer
+	started time.Time
+
+	// Closed by the call's goroutine.
+	joined  chan struct{}
+	ringing chan struct{}
+	active  chan struct{}
+	done    chan struct{}
+
+	// preAcceptSent is set before Meta hears of our answer: from then on a call is terminated, not rejected.
+	preAcceptSent atomic.Bool
+
+	mu sync.Mutex // guards all following fields; never held across I/O
+	//
+	state    State
+	since    time.Time
+	activeAt time.Time
+	stages   []Mark
+	// endGraph, when set, replaces opts.Graph for the last word to Meta: a newer token may have come with Disconnect.
+	endGraph Graph
+	// endErr is what telling Meta about the end came to.
+	endErr error
+}
+
+// answer is Meta's SDP answer on its way into the call's goroutine; reply has room for one.
+type answer struct {
+	sdp   string
+	reply chan error
+}
+
+// New returns a call in its first state. Nothing happens before Run; ctx ends the call but never carries a deadline of a
+// request. Run must be called, or the Meta leg stays open.
+func New(ctx context.Context, opts Options) *Call {
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	now := time.Now()
+	if opts.Started.IsZero() {
+		opts.Started = now
+	}
+	if opts.SetupDeadline.IsZero() {
+		opts.SetupDeadline = now.Add(opts.Timeouts.Setup)
+	}
+	c := &Call{
+		opts:    opts,
+		log:     opts.Logger.With("callID", opts.ID, "direction", opts.Direction.String()),
+		answers: make(chan answer),
+		started: opts.Started,
+		joined:  make(chan struct{}),
+		ringing: make(chan struct{}),
+		active:  make(chan struct{}),
+		done:    make(chan struct{}),
+		since:   now,
+		state:   StateOffered,
+	}
+	if opts.Direction == Outbound {
+		c.state = StateDialing
+	}
+	c.ctx, c.end = context.WithCancelCause(ctx)
+	c.line = media.NewLine(opts.Meta, opts.Pacer)
+	return c
+}
+
+// ID is Meta's call ID.
+func (c *Call) ID() string { return c.opts.ID }
+
+// Direction says who called whom.
+func (c *Call) Direction() Direction { return c.opts.Direction }
+
+// Joined is closed once the call's participant is in the room.
+func (c *Call) Joined() <-chan struct{} { return c.joined }
+
+// Active is closed once the call was answered and audio may flow both ways.
+func (c *Call) Active() <-chan struct{} { return c.active }
+
+// Ending is closed as soon as the call has a reason to end.
+func (c *Call) Ending() <-chan struct{} { return c.ctx.Done() }
+
+// Done is closed when nothing of the call is left: not at Meta, not in the room, not in the process.
+func (c *Call) Done() <-chan struct{} { return c.done }
+
+// State returns the call's state and since when it is in it.
+func (c *Call) State() (State, time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state, c.since
+}
+
+// End gives the call a reason to end and returns at once. The first reason wins.
+func (c *Call) End(r Reason, cause error) {
+	c.end(&EndError{Reason: r, Err: cause})
+}
+
+// EndWith is End with credentials that take precedence in telling Meta. Used when a request brings a token of its own.
+func (c *Call) EndWith(r Reason, cause error, g Graph) {
+	c.mu.Lock()
+	if c.ctx.Err() == nil {
+		c.endGraph = g
+	}
+	c.mu.Unlock()
+	c.End(r, cause)
+}
+
+// Err returns why the call ends or ended: an *EndError, or nil while it lives.
+func (c *Call) Err() error {
+	if c.ctx.Err() == nil {
+		return nil
+	}
+	return c.endError()
+}
+
+// TerminateErr returns, after Done, why Meta could not be told of the end; nil if it was, or did not have to be.
+func (c *Call) TerminateErr() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.endErr
+}
+
+// endError reads the context's cause; a parent that was cancelled without one counts as shutdown.
+func (c *Call) endError() *EndError {
+	var e *EndError
+	if cause := context.Cause(c.ctx); !errors.As(cause, &e) {
+		e = &EndError{Reason: ReasonShutdown, Err: cause}
+	}
+	return e
+}
+
+// SetAnswer hands Meta's SDP answer to an outbound call and returns what became of it: a *StateError if the call already
+// has one, or takes none, or an *EndError. After an answer that cannot be applied the call waits for a better one.
+func (c *Call) SetAnswer(ctx context.Context, sdp string) error {
+	if s, _ := c.State(); s != StateDialing {
+		return &StateError{State: s, Event: EventAnswer}
+	}
+	a := answer{sdp: sdp, reply: make(chan error, 1)}
+	select {
+	case c.answers <- a:
+	case <-c.ringing: // another answer was faster
+		return &StateError{State: StateRinging, Event: EventAnswer}
+	case <-c.ctx.Done():
+		return c.endError()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case err := <-a.reply:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Run is the call's life. It returns when nothing of the call is left, with the reason as an *EndError.
+func (c *Call) Run() error {
+	defer close(c.done)
+	c.log.Info("call started")
+	switch c.opts.Direction {
+	case Inbound:
+		c.runInbound()
+	case Outbound:
+		c.runOutbound()
+	default:
+		panic("call: internal error: call without a direction")
+	}
+	c.to(EventClosed)
+	c.report()
+	return c.endError()
+}
+
+// to moves the call's state. A move that the state machine does not know is a broken invariant, except after the end.
+func (c *Call) to(e Event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, err := next(c.state, e)
+	if err != nil {
+		panic("call: internal error: " + err.Error())
+	}
+	if s != c.state {
+		c.state, c.since = s, time.Now()
+	}
+}
+
+// mark records that a stage was reached.
+func (c *Call) mark(s Stage) {
+	now := time.Now()
+	c.mu.Lock()
+	c.stages = append(c.stages, Mark{Stage: s, At: now})
+	c.mu.Unlock()
+	if c.opts.Observer != nil {
+		c.opts.Observer.Stage(c.opts.Direction, s, now.Sub(c.started))
+	}
+}
+
+// Stages returns the stages that the call has been through so far, in order.
+func (c *Call) Stages() []Mark {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]Mark(nil), c.stages...)
+}

@@ -1,0 +1,156 @@
+package call_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pion/rtp"
+
+	"github.com/livekit-connector/livekit-connector/internal/call"
+	"github.com/livekit-connector/livekit-connector/media"
+)
+
+// script records in order what a call did to its legs and to Meta, and plays both.
+type script struct {
+	mu    sync.Mutex
+	steps []string
+	fail  map[string]error
+
+	connected, firstAudio, metaDone chan struct{}
+	ready, roomDone                 chan struct{}
+	roomReason                      call.Reason
+	lastReceived                    time.Time
+	// block holds back a step until its channel is closed or the step's context ends.
+	block map[string]chan struct{}
+}
+
+func newScript() *script {
+	return &script{
+		fail: map[string]error{}, block: map[string]chan struct{}{},
+		connected: make(chan struct{}), firstAudio: make(chan struct{}), metaDone: make(chan struct{}),
+		ready: make(chan struct{}), roomDone: make(chan struct{}),
+	}
+}
+
+func (s *script) did(ctx context.Context, format string, args ...any) error {
+	step := fmt.Sprintf(format, args...)
+	s.mu.Lock()
+	s.steps = append(s.steps, step)
+	blocked, err := s.block[step], s.fail[step]
+	s.mu.Unlock()
+	if blocked != nil {
+		select {
+		case <-blocked:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return err
+}
+
+func (s *script) all() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.steps)
+}
+
+func (s *script) count(step string) int {
+	n := 0
+	for _, got := range s.all() {
+		if got == step {
+			n++
+		}
+	}
+	return n
+}
+
+type metaLeg struct{ *script }
+
+func (m metaLeg) WriteRTP(*rtp.Packet) error  { return nil }
+func (m metaLeg) SetAnswer(sdp string) error  { return m.did(context.Background(), "apply %s", sdp) }
+func (m metaLeg) Connected() <-chan struct{}  { return m.connected }
+func (m metaLeg) FirstAudio() <-chan struct{} { return m.firstAudio }
+func (m metaLeg) Done() <-chan struct{}       { return m.metaDone }
+func (m metaLeg) SetSink(media.Writer)        {}
+func (m metaLeg) Open()                       { _ = m.did(context.Background(), "open gate") }
+func (m metaLeg) Close() error                { return m.did(context.Background(), "close meta leg") }
+func (m metaLeg) LastReceived() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.lastReceived
+}
+
+func (m metaLeg) hear(at time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lastReceived = at
+}
+
+type roomLeg struct{ *script }
+
+func (r roomLeg) WriteRTP(*rtp.Packet) error        { return nil }
+func (r roomLeg) Publish(ctx context.Context) error { return r.did(ctx, "publish") }
+func (r roomLeg) Ready() <-chan struct{}            { return r.ready }
+func (r roomLeg) Done() <-chan struct{}             { return r.roomDone }
+func (r roomLeg) Reason() call.Reason               { return r.roomReason }
+func (r roomLeg) SetAttributes(a map[string]string) error {
+	return r.did(context.Background(), "status %s", a[call.AttributeStatus])
+}
+
+func (r roomLeg) Leave(d call.Departure) error {
+	return r.did(context.Background(), "leave %s", []string{"normal", "rejected", "unavailable"}[d])
+}
+
+type graph struct {
+	*script
+	name string
+}
+
+func (g graph) PreAccept(ctx context.Context) error { return g.did(ctx, "%spre_accept", g.name) }
+func (g graph) Accept(ctx context.Context) error    { return g.did(ctx, "%saccept", g.name) }
+func (g graph) Reject(ctx context.Context) error    { return g.did(ctx, "%sreject", g.name) }
+func (g graph) Terminate(ctx context.Context) error { return g.did(ctx, "%sterminate", g.name) }
+
+// begin starts a call over a script; it must be called inside a synctest bubble. The call is over when the test ends.
+func begin(t *testing.T, s *script, change func(*call.Options)) *call.Call {
+	t.Helper()
+	o := call.Options{
+		ID: "wacid.test", Direction: call.Inbound, Meta: metaLeg{s}, Graph: graph{script: s}, Pacer: pacer(t),
+		Timeouts: call.DefaultTimeouts(), Join: joinScript(s),
+	}
+	if change != nil {
+		change(&o)
+	}
+	c := call.New(t.Context(), o)
+	go func() { _ = c.Run() }()
+	t.Cleanup(func() {
+		c.End(call.ReasonShutdown, nil)
+		<-c.Done()
+	})
+	return c
+}
+
+func pacer(t *testing.T) *media.Pacer {
+	t.Helper()
+	p := media.NewPacer(1)
+	t.Cleanup(p.Close)
+	return p
+}
+
+func joinScript(s *script) func(context.Context, *media.Line) (call.RoomLeg, error) {
+	return func(ctx context.Context, _ *media.Line) (call.RoomLeg, error) {
+		if err := s.did(ctx, "join"); err != nil {
+			return nil, err
+		}
+		return roomLeg{s}, nil
+	}
+}
+
+var errScripted = errors.New("scripted failure")
+
+func outbound(o *call.Options) { o.Direction = call.Outbound }

@@ -1,0 +1,77 @@
+package call
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Mark is when a stage was reached.
+type Mark struct {
+	Stage Stage
+	At    time.Time
+}
+
+// stuckGrace is what a state may last beyond its own deadline before the call counts as stuck. Every state has a timer
+// of its own in the call's goroutine; being stuck means that this goroutine hangs.
+const stuckGrace = 10 * time.Second
+
+// Check looks for signs that the call was left behind. It is cheap and never blocks: a node's sweeper asks every call
+// once a second. ok reports that the call should end for the returned reason.
+func (c *Call) Check(now time.Time) (r Reason, ok bool) {
+	c.mu.Lock()
+	state, since, activeAt := c.state, c.since, c.activeAt
+	c.mu.Unlock()
+	switch state {
+	case StateActive:
+		heard := activeAt
+		if last := c.opts.Meta.LastReceived(); last.After(heard) {
+			heard = last
+		}
+		if now.Sub(heard) >= c.opts.Timeouts.Media {
+			return ReasonMediaTimeout, true
+		}
+	case StateOffered, StatePreAccepted:
+		if now.After(c.opts.SetupDeadline.Add(stuckGrace)) {
+			return ReasonStuck, true
+		}
+	case StateDialing, StateRinging:
+		if now.Sub(c.started) > c.opts.Timeouts.Ringing+stuckGrace {
+			return ReasonStuck, true
+		}
+	case StateEnding:
+		if now.Sub(since) > c.opts.Timeouts.Terminate+c.opts.Timeouts.Leave+stuckGrace {
+			return ReasonStuck, true
+		}
+	default:
+	}
+	return ReasonUnknown, false
+}
+
+// report tells of the call's end, once.
+func (c *Call) report() {
+	end := c.endError()
+	c.mu.Lock()
+	activeAt := c.activeAt
+	c.mu.Unlock()
+	var talked time.Duration
+	if !activeAt.IsZero() {
+		talked = time.Since(activeAt)
+	}
+	if c.opts.Observer != nil {
+		c.opts.Observer.Ended(c.opts.Direction, end.Reason, talked)
+	}
+	stages := make([]any, 0, len(stageNames))
+	for _, m := range c.Stages() {
+		stages = append(stages, slog.Int64(m.Stage.String(), m.At.Sub(c.started).Milliseconds()))
+	}
+	line := c.line.Stats()
+	attributes := []any{
+		"reason", end.Reason.String(), "result", string(end.Reason.Result()),
+		"talked", talked.Round(time.Millisecond), slog.Group("stagesMs", stages...),
+		slog.Group("toMeta", "relayed", line.Relayed, "silence", line.Silence, "switches", line.Switches, "writeErrors", line.WriteErrors),
+	}
+	if end.Err != nil {
+		attributes = append(attributes, "error", end.Err)
+	}
+	c.log.Info("call ended", attributes...)
+}

@@ -1,0 +1,81 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/livekit/protocol/connector"
+	"github.com/livekit/protocol/livekit"
+	"github.com/livekit/psrpc"
+
+	"github.com/livekit-connector/livekit-connector/internal/call"
+	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
+	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
+)
+
+// accept takes an inbound call. It answers once the call is up and Meta was told so, or once it is over.
+func (n *Node) accept(
+	ctx context.Context, req *connectorpb.StartCallRequest, r *livekit.AcceptWhatsAppCallRequest,
+) (*connectorpb.StartCallResponse, error) {
+	if n.draining.Load() {
+		return nil, errDraining
+	}
+	if err := n.table.admit(); err != nil {
+		return nil, err
+	}
+	id := r.GetWhatsappCallId()
+	if err := n.table.reserve(id); err != nil {
+		n.table.free()
+		if errors.Is(err, errEnded) {
+			return nil, psrpc.NewErrorf(psrpc.FailedPrecondition, "%s: this call has already ended", connector.ErrConnectionClosed.Error())
+		}
+		return nil, err
+	}
+	leg, answer, err := n.opts.Meta.Answer(ctx, r.GetSdp().GetSdp())
+	if err != nil {
+		n.table.drop(id) // nothing was said to Meta: the same call may be accepted with a better SDP
+		return nil, fmt.Errorf("answer meta's offer: %w", err)
+	}
+	creds := whatsapp.Credentials{
+		PhoneNumberID: r.GetWhatsappPhoneNumberId(), AccessToken: r.GetWhatsappApiKey(), Version: r.GetWhatsappCloudApiVersion(),
+	}
+	answerBy := req.GetAnswerBy().AsTime()
+	p := participant{
+		place: newPlace(r.GetRoomName(), r.GetParticipantIdentity()), name: r.GetParticipantName(),
+		metadata: r.GetParticipantMetadata(), agents: r.GetAgents(),
+		attributes: n.attributes(r.GetParticipantAttributes(), own{
+			callID: id, direction: call.Inbound, status: call.StatusRinging, phoneNumberID: creds.PhoneNumberID,
+			requested: req.GetReceivedAt().AsTime(),
+		}),
+	}
+	e := &entry{apiKey: req.GetApiKey(), creds: creds, room: p.room}
+	log := n.log.With("room", p.room, "participant", p.identity)
+	e.call = call.New(n.ctx, call.Options{
+		ID: id, Direction: call.Inbound, Meta: leg, Pacer: n.opts.Pacer, Timeouts: n.opts.Timeouts,
+		Graph: graph{client: n.opts.Graph, creds: creds, callID: id, answer: answer, opaque: r.GetWhatsappBizOpaqueCallbackData()},
+		Join:  n.join(e.apiKey, p, log), WaitForRoom: r.GetWaitUntilAnswered(),
+		SetupDeadline: setupDeadline(answerBy, r), Started: req.GetReceivedAt().AsTime(), Logger: log, Observer: n.metrics,
+	})
+	n.table.put(id, e)
+	if err := n.run(e); err != nil {
+		return nil, err
+	}
+	select {
+	case <-e.call.Active():
+		return &connectorpb.StartCallResponse{CallId: id, RoomName: p.room}, nil
+	case <-e.call.Ending():
+		return nil, &setupError{end: e.call.Err(), metaTookIt: true}
+	}
+}
+
+// setupDeadline leaves the requester time to read the answer. A caller may ask to wait for the room for less.
+func setupDeadline(answerBy time.Time, r *livekit.AcceptWhatsAppCallRequest) time.Time {
+	if d := r.GetRingingTimeout(); r.GetWaitUntilAnswered() && d != nil && d.AsDuration() > 0 {
+		if asked := time.Now().Add(d.AsDuration()); asked.Before(answerBy) {
+			return asked
+		}
+	}
+	return answerBy
+}

@@ -1,0 +1,120 @@
+package node
+
+import (
+	"context"
+	"errors"
+
+	"github.com/livekit/protocol/connector"
+	"github.com/livekit/protocol/livekit"
+	"github.com/livekit/psrpc"
+
+	"github.com/livekit-connector/livekit-connector/internal/call"
+	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
+)
+
+// Known says whether a call ID is worth a request on the bus: a live call's is. An ID that nobody knows while a dial
+// request is still with Meta is waited for, because it may be that call's. Anything else is answered at once.
+func (n *Node) Known(ctx context.Context, callID string) bool {
+	_, err := n.table.find(ctx, callID)
+	return err == nil
+}
+
+// Ended says whether a call ID belongs to a call that has ended.
+func (n *Node) Ended(callID string) bool {
+	_, _, err := n.table.look(callID)
+	return errors.Is(err, errEnded)
+}
+
+// Bury remembers that a call ended which this node never held, so that a late offer for it is not answered.
+func (n *Node) Bury(callID string) { n.table.bury(callID) }
+
+// steer finds a call that the key may steer.
+func (n *Node) steer(ctx context.Context, callID, apiKey string) (*entry, error) {
+	e, err := n.table.find(ctx, callID)
+	if err != nil {
+		return nil, err
+	}
+	if e.apiKey != apiKey {
+		return nil, psrpc.NewErrorf(psrpc.PermissionDenied,
+			"this call was made with another api key; only that key may steer it")
+	}
+	return e, nil
+}
+
+// ConnectCall hands Meta's SDP answer to an outbound call. With wait_until_answered it returns after the pick-up.
+func (n *Node) ConnectCall(
+	ctx context.Context, req *connectorpb.ConnectCallRequest,
+) (*connectorpb.ConnectCallResponse, error) {
+	r := req.GetRequest()
+	e, err := n.steer(ctx, r.GetWhatsappCallId(), req.GetApiKey())
+	if err != nil {
+		return nil, rpcError(err)
+	}
+	if e.call.Direction() != call.Outbound {
+		return nil, psrpc.NewErrorf(psrpc.FailedPrecondition,
+			"this call is inbound and has been accepted: ConnectWhatsAppCall is for calls made with DialWhatsAppCall")
+	}
+	if err := e.call.SetAnswer(ctx, r.GetSdp().GetSdp()); err != nil {
+		return nil, rpcError(err)
+	}
+	if !r.GetWaitUntilAnswered() {
+		return &connectorpb.ConnectCallResponse{}, nil
+	}
+	waitCtx, cancel := n.until(req.GetAnswerBy().AsTime())
+	defer cancel()
+	select {
+	case <-e.call.Active():
+		return &connectorpb.ConnectCallResponse{}, nil
+	case <-e.call.Ending():
+		return nil, rpcError(&setupError{end: e.call.Err(), metaTookIt: true})
+	case <-waitCtx.Done():
+		return nil, psrpc.NewErrorf(psrpc.DeadlineExceeded, "%s: the phone still rings, and goes on ringing",
+			connector.ErrAcceptTimeout.Error())
+	}
+}
+
+// DisconnectCall ends a call. It returns when nothing of the call is left, or when the requester has to be answered: the
+// rest is then done without him.
+func (n *Node) DisconnectCall(
+	ctx context.Context, req *connectorpb.DisconnectCallRequest,
+) (*connectorpb.DisconnectCallResponse, error) {
+	r := req.GetRequest()
+	e, err := n.steer(ctx, r.GetWhatsappCallId(), req.GetApiKey())
+	if err != nil {
+		return nil, rpcError(err)
+	}
+	if e.call.Err() != nil {
+		return nil, rpcError(errEnded)
+	}
+	switch r.GetDisconnectReason() {
+	case livekit.DisconnectWhatsAppCallRequest_USER_INITIATED:
+		e.call.End(userEnded(e.call), nil)
+	default:
+		creds := e.creds
+		if k := r.GetWhatsappApiKey(); k != "" {
+			creds.AccessToken = k
+		}
+		e.call.EndWith(call.ReasonBusinessHangup, nil, graph{client: n.opts.Graph, creds: creds, callID: e.call.ID()})
+	}
+	select {
+	case <-e.call.Done():
+		if err := e.call.TerminateErr(); err != nil {
+			return nil, rpcError(&terminateError{err: err})
+		}
+	case <-ctx.Done():
+	}
+	return &connectorpb.DisconnectCallResponse{}, nil
+}
+
+// userEnded tells a hang-up from a refusal: a user who ends an outbound call before answering it declined it.
+func userEnded(c *call.Call) call.Reason {
+	select {
+	case <-c.Active():
+		return call.ReasonUserHangup
+	default:
+	}
+	if c.Direction() == call.Outbound {
+		return call.ReasonRejected
+	}
+	return call.ReasonUserHangup
+}

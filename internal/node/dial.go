@@ -1,0 +1,149 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/livekit/protocol/livekit"
+
+	"github.com/livekit-connector/livekit-connector/internal/call"
+	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
+	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
+)
+
+// dial places an outbound call. It answers once Meta took the offer and the room was joined; the phone rings on.
+func (n *Node) dial(
+	ctx context.Context, req *connectorpb.StartCallRequest, r *livekit.DialWhatsAppCallRequest,
+) (*connectorpb.StartCallResponse, error) {
+	if n.draining.Load() {
+		return nil, errDraining
+	}
+	if err := n.table.admit(); err != nil {
+		return nil, err
+	}
+	identified := n.table.dial()
+	defer identified()
+	leg, offer, err := n.opts.Meta.Offer(ctx)
+	if err != nil {
+		n.table.free()
+		return nil, fmt.Errorf("make an offer: %w", err)
+	}
+	creds := whatsapp.Credentials{
+		PhoneNumberID: r.GetWhatsappPhoneNumberId(), AccessToken: r.GetWhatsappApiKey(), Version: r.GetWhatsappCloudApiVersion(),
+	}
+	answerBy := req.GetAnswerBy().AsTime()
+	graphCtx, cancel := n.until(answerBy)
+	defer cancel()
+	id, err := n.opts.Graph.Connect(graphCtx, creds, whatsapp.ConnectRequest{
+		To: r.GetWhatsappToPhoneNumber(), Offer: offer, BizOpaqueCallbackData: r.GetWhatsappBizOpaqueCallbackData(),
+	})
+	if err != nil {
+		n.table.free()
+		return nil, errors.Join(&dialError{err: err}, leg.Close())
+	}
+	p := participant{
+		place: newPlace(r.GetRoomName(), r.GetParticipantIdentity()), name: r.GetParticipantName(),
+		metadata: r.GetParticipantMetadata(), agents: r.GetAgents(),
+		attributes: n.attributes(r.GetParticipantAttributes(), own{
+			callID: id, direction: call.Outbound, status: call.StatusDialing, phoneNumberID: creds.PhoneNumberID,
+			userNumber: r.GetWhatsappToPhoneNumber(),
+		}),
+	}
+	timeouts := n.opts.Timeouts
+	if d := r.GetRingingTimeout(); d != nil && d.AsDuration() > 0 {
+		timeouts.Ringing = d.AsDuration()
+	}
+	e := &entry{apiKey: req.GetApiKey(), creds: creds, room: p.room}
+	log := n.log.With("room", p.room, "participant", p.identity)
+	e.call = call.New(n.ctx, call.Options{
+		ID: id, Direction: call.Outbound, Meta: leg, Pacer: n.opts.Pacer, Timeouts: timeouts,
+		Graph: graph{client: n.opts.Graph, creds: creds, callID: id},
+		Join:  n.join(e.apiKey, p, log), Started: req.GetReceivedAt().AsTime(), Logger: log, Observer: n.metrics,
+	})
+	n.table.put(id, e)
+	if err := n.run(e); err != nil {
+		return nil, err
+	}
+	identified()
+	select {
+	case <-e.call.Joined():
+	case <-graphCtx.Done(): // joining takes long; the call itself is placed, and ends by itself if joining fails
+	case <-e.call.Ending():
+		return nil, &setupError{end: e.call.Err(), metaTookIt: true}
+	}
+	return &connectorpb.StartCallResponse{CallId: id, RoomName: p.room}, nil
+}
+
+// dialMemory keeps the answers to dial requests that carried a request ID, so that an SDK that repeats one does not place
+// a second call. The ID is the SDK's, the same for all its tries (X-Livekit-Request-Id).
+type dialMemory struct {
+	mu      sync.Mutex // guards the following field
+	answers map[dialKey]*dialAnswer
+}
+
+type dialKey struct{ apiKey, requestID string }
+
+// dialAnswer is written before done is closed.
+type dialAnswer struct {
+	done chan struct{}
+	at   time.Time
+	res  *connectorpb.StartCallResponse
+	err  error
+}
+
+// dialMemoryTTL is longer than any SDK keeps trying.
+const dialMemoryTTL = 5 * time.Minute
+
+func newDialMemory() *dialMemory { return &dialMemory{answers: make(map[dialKey]*dialAnswer)} }
+
+// claim returns the answer under a key, and whether the caller is the one to write it.
+func (m *dialMemory) claim(k dialKey, now time.Time) (a *dialAnswer, first bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for old, a := range m.answers {
+		if now.Sub(a.at) > dialMemoryTTL {
+			delete(m.answers, old)
+		}
+	}
+	if a, ok := m.answers[k]; ok {
+		return a, false
+	}
+	a = &dialAnswer{done: make(chan struct{}), at: now}
+	m.answers[k] = a
+	return a, true
+}
+
+// forget drops an answer: nothing reached Meta, so that another try is safe.
+func (m *dialMemory) forget(k dialKey) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.answers, k)
+}
+
+// dialOnce is dial for a request that may be a repetition.
+func (n *Node) dialOnce(
+	ctx context.Context, req *connectorpb.StartCallRequest, r *livekit.DialWhatsAppCallRequest,
+) (*connectorpb.StartCallResponse, error) {
+	if req.GetRequestId() == "" {
+		return n.dial(ctx, req, r)
+	}
+	k := dialKey{apiKey: req.GetApiKey(), requestID: req.GetRequestId()}
+	a, first := n.dials.claim(k, time.Now())
+	if !first {
+		select {
+		case <-a.done:
+			return a.res, a.err
+		case <-ctx.Done():
+			return nil, &setupError{end: context.Cause(ctx), metaTookIt: true}
+		}
+	}
+	defer close(a.done)
+	a.res, a.err = n.dial(ctx, req, r)
+	if notSent(a.err) {
+		n.dials.forget(k)
+	}
+	return a.res, a.err
+}

@@ -1,0 +1,107 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"strconv"
+	"time"
+
+	"github.com/livekit/protocol/livekit"
+
+	"github.com/livekit-connector/livekit-connector/internal/call"
+	"github.com/livekit-connector/livekit-connector/internal/roomleg"
+	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
+)
+
+// graph is Meta's calling API for one call.
+type graph struct {
+	client *whatsapp.Client
+	creds  whatsapp.Credentials
+	callID string
+	// answer is our SDP: pre_accept and accept must carry the same (Meta: accept call).
+	answer, opaque string
+}
+
+func (g graph) PreAccept(ctx context.Context) error {
+	return g.client.PreAccept(ctx, g.creds, g.callID, g.answer)
+}
+
+func (g graph) Accept(ctx context.Context) error {
+	return g.client.Accept(ctx, g.creds, whatsapp.AcceptRequest{
+		CallID: g.callID, Answer: g.answer, BizOpaqueCallbackData: g.opaque,
+	})
+}
+
+func (g graph) Reject(ctx context.Context) error { return g.client.Reject(ctx, g.creds, g.callID) }
+
+func (g graph) Terminate(ctx context.Context) error {
+	return g.client.Terminate(ctx, g.creds, g.callID)
+}
+
+// roomLeg speaks the call's language for a room leg.
+type roomLeg struct{ *roomleg.Leg }
+
+func (l roomLeg) Leave(d call.Departure) error {
+	switch d {
+	case call.DepartRejected:
+		return l.Leg.Leave(livekit.DisconnectReason_USER_REJECTED)
+	case call.DepartUnavailable:
+		return l.Leg.Leave(livekit.DisconnectReason_USER_UNAVAILABLE)
+	default:
+		return l.Leg.Leave(livekit.DisconnectReason_CLIENT_INITIATED)
+	}
+}
+
+func (l roomLeg) Reason() call.Reason {
+	switch err := l.Err(); {
+	case errors.Is(err, roomleg.ErrRoomDeleted), errors.Is(err, roomleg.ErrRoomClosed):
+		return call.ReasonRoomDeleted
+	case errors.Is(err, roomleg.ErrRemoved):
+		return call.ReasonParticipantRemoved
+	case errors.Is(err, roomleg.ErrDuplicateIdentity):
+		return call.ReasonDuplicateIdentity
+	default:
+		return call.ReasonRoomLost
+	}
+}
+
+// own is what the connector itself says about a call in the participant's attributes.
+type own struct {
+	callID        string
+	direction     call.Direction
+	status        string
+	phoneNumberID string
+	userNumber    string
+	// requested is when the request for an inbound call arrived; zero leaves the attribute out.
+	requested time.Time
+}
+
+// The attributes that are set once. Those that change are the call's (call.AttributeStatus).
+const (
+	attributeCallID        = "whatsapp.callID"
+	attributeDirection     = "whatsapp.direction"
+	attributePhoneNumberID = "whatsapp.phoneNumberID"
+	attributePhoneNumber   = "whatsapp.phoneNumber"
+	// attributeRequestTime is when the request for an inbound call arrived, in Unix ms (protocol livekit/attrs.go).
+	attributeRequestTime = "lk.connector.requestTime"
+)
+
+// attributes adds ours to those of the request; ours win.
+func (n *Node) attributes(requested map[string]string, o own) map[string]string {
+	a := map[string]string{}
+	maps.Copy(a, requested)
+	a[attributeCallID] = o.callID
+	a[attributeDirection] = o.direction.String()
+	a[call.AttributeStatus] = o.status
+	if !o.requested.IsZero() {
+		a[attributeRequestTime] = strconv.FormatInt(o.requested.UnixMilli(), 10)
+	}
+	if n.opts.NumberAttributes {
+		a[attributePhoneNumberID] = o.phoneNumberID
+		if o.userNumber != "" {
+			a[attributePhoneNumber] = o.userNumber
+		}
+	}
+	return a
+}

@@ -1,0 +1,233 @@
+// Package node holds this machine's calls and answers the bus for them: table, admission, reaper, drain.
+//
+// An API front reaches a node only through the messages of proto/connectorpb, whether the bus is in-process or not. The
+// node turns a request into a call (dial.go, accept.go) or passes it to one (control.go), gives every call a goroutine
+// that it waits for, sweeps once a second for calls that were left behind (reaper.go), and gives errors their codes, once,
+// in errors.go.
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/livekit/protocol/livekit"
+	"github.com/livekit/psrpc"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/livekit-connector/livekit-connector/internal/call"
+	"github.com/livekit-connector/livekit-connector/internal/metaleg"
+	"github.com/livekit-connector/livekit-connector/internal/roomleg"
+	"github.com/livekit-connector/livekit-connector/media"
+	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
+	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
+)
+
+// Cluster is the topic on which nodes compete for new calls.
+const Cluster = "cluster"
+
+// Options are what a node needs. All fields are required but those that say otherwise.
+type Options struct {
+	// ID names this node in logs.
+	ID  string
+	Bus psrpc.MessageBus
+	// LiveKitURL is where rooms are (ws, wss, http or https).
+	LiveKitURL string
+	// Secret returns the secret of an API key, or "" if the key is unknown.
+	Secret func(apiKey string) string
+	// Meta makes the connections to Meta.
+	Meta *metaleg.Stack
+	// Graph speaks to Meta's calling API.
+	Graph *whatsapp.Client
+	// Pacer paces all streams to Meta. The node does not close it.
+	Pacer    *media.Pacer
+	Timeouts call.Timeouts
+	// MaxCalls bounds the calls held at once; zero means no bound.
+	MaxCalls int
+	// NumberAttributes puts phone numbers into participant attributes.
+	NumberAttributes bool
+	Registerer       prometheus.Registerer
+	Logger           *slog.Logger
+}
+
+// Node holds calls. Make it with New, end it with Close.
+type Node struct {
+	opts    Options
+	log     *slog.Logger
+	metrics *metrics
+	table   *table
+	dials   *dialMemory
+	server  connectorpb.ConnectorInternalServer
+
+	draining atomic.Bool
+	// ctx is the parent of every call.
+	ctx    context.Context //nolint:containedctx // calls outlive the requests that make them
+	cancel context.CancelCauseFunc
+	tasks  sync.WaitGroup // calls and the sweeper
+}
+
+// New registers a node on the bus and starts its sweeper. Close takes both down.
+func New(opts Options) (*Node, error) {
+	n := &Node{
+		opts:    opts,
+		log:     opts.Logger.With("nodeID", opts.ID),
+		metrics: newMetrics(opts.Registerer),
+		table:   newTable(opts.MaxCalls),
+		dials:   newDialMemory(),
+	}
+	n.ctx, n.cancel = context.WithCancelCause(context.Background()) //nolint:forbidigo // root of all calls
+	server, err := connectorpb.NewConnectorInternalServer(n, opts.Bus)
+	if err != nil {
+		return nil, fmt.Errorf("serve the bus: %w", err)
+	}
+	n.server = server
+	if err := server.RegisterStartCallTopic(Cluster); err != nil {
+		server.Kill()
+		return nil, fmt.Errorf("register for new calls: %w", err)
+	}
+	n.metrics.available.Set(1)
+	n.tasks.Go(n.sweep)
+	return n, nil
+}
+
+// Calls is how many calls the node holds, those that are ending included.
+func (n *Node) Calls() int { return n.table.size() }
+
+// Draining says whether the node has stopped taking calls.
+func (n *Node) Draining() bool { return n.draining.Load() }
+
+// Full says whether the node holds as many calls as it may.
+func (n *Node) Full() bool { return n.table.full() }
+
+// Drain stops taking calls and waits until none is left or ctx ends; then it returns the context's cause. Requests for
+// live calls go on being served.
+func (n *Node) Drain(ctx context.Context) error {
+	n.draining.Store(true)
+	n.metrics.available.Set(0)
+	return n.table.waitEmpty(ctx)
+}
+
+// HangUpAll ends every call and waits until none is left or ctx ends; then it returns the context's cause.
+func (n *Node) HangUpAll(ctx context.Context) error {
+	n.draining.Store(true)
+	n.metrics.available.Set(0)
+	for _, e := range n.table.all() {
+		e.call.End(call.ReasonShutdown, nil)
+	}
+	return n.table.waitEmpty(ctx)
+}
+
+// Close ends all calls, waits for them and leaves the bus. Bounded by what a call's teardown is bounded by.
+func (n *Node) Close() {
+	n.draining.Store(true)
+	n.cancel(&call.EndError{Reason: call.ReasonShutdown})
+	n.tasks.Wait()
+	n.server.Shutdown()
+}
+
+// StartCall places or takes a call.
+func (n *Node) StartCall(ctx context.Context, req *connectorpb.StartCallRequest) (*connectorpb.StartCallResponse, error) {
+	var (
+		res *connectorpb.StartCallResponse
+		err error
+	)
+	switch r := req.GetCall().(type) {
+	case *connectorpb.StartCallRequest_Dial:
+		res, err = n.dialOnce(ctx, req, r.Dial)
+	case *connectorpb.StartCallRequest_Accept:
+		res, err = n.accept(ctx, req, r.Accept)
+	default:
+		err = psrpc.NewErrorf(psrpc.MalformedRequest, "neither a dial nor an accept request")
+	}
+	if err != nil {
+		return nil, rpcError(err)
+	}
+	return res, nil
+}
+
+// StartCallAffinity bids for a new call: more for more room, zero for none. Zero is an answer, unlike a negative bid, so
+// that a full cluster can be told from a dead one.
+func (n *Node) StartCallAffinity(context.Context, *connectorpb.StartCallRequest) float32 {
+	if n.draining.Load() || n.table.full() {
+		return 0
+	}
+	return n.table.room()
+}
+
+// place is the call's room and participant, with what was left empty filled in.
+type place struct {
+	room, identity string
+}
+
+func newPlace(room, identity string) place {
+	if room == "" {
+		room = "whatsapp-" + randomID()
+	}
+	if identity == "" {
+		identity = "whatsapp-" + randomID()
+	}
+	return place{room: room, identity: identity}
+}
+
+// randomID is unique per call and says nothing about anybody.
+func randomID() string {
+	var b [10]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))
+}
+
+// participant is who the caller is in the room.
+type participant struct {
+	place
+	name, metadata string
+	attributes     map[string]string
+	agents         []*livekit.RoomAgentDispatch
+}
+
+// join returns the function by which a call enters its room.
+func (n *Node) join(apiKey string, p participant, log *slog.Logger) func(context.Context, *media.Line) (call.RoomLeg, error) {
+	return func(ctx context.Context, line *media.Line) (call.RoomLeg, error) {
+		leg, err := roomleg.Join(ctx, roomleg.Options{
+			URL: n.opts.LiveKitURL, APIKey: apiKey, APISecret: n.opts.Secret(apiKey),
+			Room: p.room, Identity: p.identity, Name: p.name, Metadata: p.metadata,
+			Attributes: p.attributes, Agents: p.agents, Line: line, Logger: log,
+		})
+		if err != nil {
+			return nil, err
+		}
+		return roomLeg{leg}, nil
+	}
+}
+
+// run gives a call its goroutine, and takes it out of the table and off the bus when it is over.
+func (n *Node) run(e *entry) error {
+	id := e.call.ID()
+	if err := n.server.RegisterAllCallTopics(id); err != nil {
+		n.table.drop(id)
+		e.call.End(call.ReasonShutdown, err)
+		n.tasks.Go(func() { _ = e.call.Run() }) // takes down what was opened; the error goes to the requester
+		return fmt.Errorf("register the call: %w", err)
+	}
+	n.metrics.started(e.call.Direction())
+	n.tasks.Go(func() {
+		defer n.table.end(id)
+		defer n.server.DeregisterAllCallTopics(id)
+		_ = e.call.Run() // the reason is reported by the call
+	})
+	return nil
+}
+
+// until returns a context of the node's, not of the request's, that ends shortly before the requester stops listening.
+func (n *Node) until(answerBy time.Time) (context.Context, context.CancelFunc) {
+	return context.WithDeadlineCause(n.ctx, answerBy, errAnswerBy)
+}
+
+// errAnswerBy is the cause of a context whose requester has to be answered now.
+var errAnswerBy = errors.New("node: time to answer the request")

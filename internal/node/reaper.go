@@ -1,0 +1,53 @@
+package node
+
+import (
+	"time"
+
+	"github.com/livekit-connector/livekit-connector/internal/call"
+)
+
+// sweepEvery is how often calls are checked. A call is found left behind at most this long after its deadline.
+const sweepEvery = time.Second
+
+// sweep looks once a second for calls that were left behind: one goroutine per node, not one per call.
+func (n *Node) sweep() {
+	t := time.NewTicker(sweepEvery)
+	defer t.Stop()
+	stuck := make(map[*call.Call]bool)
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case now := <-t.C:
+			n.sweepOnce(now, stuck)
+		}
+	}
+}
+
+// sweepOnce ends what is left behind. A call that already ends and does not get through with it cannot be ended again:
+// that is said once and counted.
+func (n *Node) sweepOnce(now time.Time, stuck map[*call.Call]bool) {
+	for _, e := range n.table.all() {
+		r, ok := e.call.Check(now)
+		if !ok {
+			continue
+		}
+		if e.call.Err() == nil {
+			n.log.Warn("call left behind", "callID", e.call.ID(), "reason", r.String())
+			e.call.End(r, nil)
+			continue
+		}
+		if !stuck[e.call] {
+			stuck[e.call] = true
+			n.metrics.reaped.WithLabelValues(call.ReasonStuck.String()).Inc()
+			n.log.Error("call does not end", "callID", e.call.ID(), "error", e.call.Err())
+		}
+	}
+	for c := range stuck {
+		select {
+		case <-c.Done():
+			delete(stuck, c)
+		default:
+		}
+	}
+}

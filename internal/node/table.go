@@ -1,0 +1,254 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/livekit-connector/livekit-connector/internal/call"
+	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
+)
+
+// entry is a call in the table with what is needed to steer it.
+type entry struct {
+	call *call.Call
+	// apiKey is the LiveKit API key that made the call; only it may steer the call.
+	apiKey string
+	creds  whatsapp.Credentials
+	room   string
+}
+
+// Errors of the table.
+var (
+	errExists  = errors.New("node: a call with this id is being handled")
+	errEnded   = errors.New("node: the call with this id has ended")
+	errUnknown = errors.New("node: no call with this id")
+	errBusy    = errors.New("node: no room for another call")
+)
+
+// Tombstones keep the IDs of ended calls, because Meta repeats and reorders its webhooks and an application passes them
+// on. Retries of calling webhooks have no documented horizon (Meta: calling FAQ), so it is hours rather than minutes; the
+// number bounds the memory (about 200 bytes each).
+const (
+	tombstoneTTL = 6 * time.Hour
+	tombstoneMax = 100_000
+)
+
+// table knows all calls of this node: live, being made, and ended not long ago.
+type table struct {
+	maxCalls int
+
+	mu sync.Mutex // guards all following fields; never held across I/O
+	// live holds a nil entry for an ID that is reserved: its call is being made.
+	live map[string]*entry
+	// ended maps the ID of an ended call to when that was; order is the same, oldest first.
+	ended map[string]time.Time
+	order []string
+	// slots counts admitted calls, those without an ID included.
+	slots int
+	// dialing holds a channel for every request that is with Meta and has no ID yet, closed when it has.
+	dialing map[chan struct{}]struct{}
+	// empty is closed when the last slot becomes free; nil while nobody waits for that.
+	empty chan struct{}
+}
+
+func newTable(maxCalls int) *table {
+	return &table{
+		maxCalls: maxCalls,
+		live:     make(map[string]*entry),
+		ended:    make(map[string]time.Time),
+		dialing:  make(map[chan struct{}]struct{}),
+	}
+}
+
+// admit takes a slot, so that a burst cannot slip through. The caller gives it back with free, or lets end do it.
+func (t *table) admit() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.maxCalls > 0 && t.slots >= t.maxCalls {
+		return errBusy
+	}
+	t.slots++
+	return nil
+}
+
+// free gives back a slot that no call came to use.
+func (t *table) free() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.freeLocked()
+}
+
+func (t *table) freeLocked() {
+	t.slots--
+	if t.slots == 0 && t.empty != nil {
+		close(t.empty)
+		t.empty = nil
+	}
+}
+
+// reserve claims an ID before anything is done for it: errExists or errEnded if that is not possible.
+func (t *table) reserve(id string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.live[id]; ok {
+		return errExists
+	}
+	if at, ok := t.ended[id]; ok && time.Since(at) < tombstoneTTL {
+		return errEnded
+	}
+	t.live[id] = nil
+	return nil
+}
+
+// put makes a call known under its ID.
+func (t *table) put(id string, e *entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.live[id] = e
+}
+
+// drop forgets an ID and frees its slot without leaving a tombstone: nothing happened.
+func (t *table) drop(id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.live, id)
+	t.freeLocked()
+}
+
+// end replaces a call by a tombstone and frees its slot.
+func (t *table) end(id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.live, id)
+	t.buryLocked(id)
+	t.freeLocked()
+}
+
+// bury leaves a tombstone for a call that we never held: the word of its end came before the call itself.
+func (t *table) bury(id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.live[id]; !ok {
+		t.buryLocked(id)
+	}
+}
+
+func (t *table) buryLocked(id string) {
+	now := time.Now()
+	if _, ok := t.ended[id]; !ok {
+		t.order = append(t.order, id)
+	}
+	t.ended[id] = now
+	for len(t.order) > 0 {
+		oldest := t.order[0]
+		if len(t.order) <= tombstoneMax && now.Sub(t.ended[oldest]) < tombstoneTTL {
+			return
+		}
+		t.order = t.order[1:]
+		delete(t.ended, oldest)
+	}
+}
+
+// find returns a live call: errEnded or errUnknown if there is none. A call whose request is still with Meta may be meant
+// by an ID that nobody knows yet (Meta's webhook can beat its own HTTP response), so find waits for those requests, and
+// only for those. Without any it answers at once.
+func (t *table) find(ctx context.Context, id string) (*entry, error) {
+	for {
+		e, pending, err := t.look(id)
+		if pending == nil {
+			return e, err
+		}
+		select {
+		case <-pending:
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// look is one try of find; pending is closed when another is worth it.
+func (t *table) look(id string) (e *entry, pending <-chan struct{}, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e := t.live[id]; e != nil {
+		return e, nil, nil
+	}
+	if _, ok := t.ended[id]; ok {
+		return nil, nil, errEnded
+	}
+	for c := range t.dialing {
+		return nil, c, errUnknown
+	}
+	return nil, nil, errUnknown
+}
+
+// dial announces a request to Meta whose call has no ID yet; the returned function says that it has one, or never will.
+func (t *table) dial() (done func()) {
+	c := make(chan struct{})
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.dialing[c] = struct{}{}
+	return sync.OnceFunc(func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.dialing, c)
+		close(c)
+	})
+}
+
+// all returns the live calls.
+func (t *table) all() []*entry {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	calls := make([]*entry, 0, len(t.live))
+	for _, e := range t.live {
+		if e != nil {
+			calls = append(calls, e)
+		}
+	}
+	return calls
+}
+
+func (t *table) size() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.slots
+}
+
+func (t *table) full() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.maxCalls > 0 && t.slots >= t.maxCalls
+}
+
+// room is the share of the table that is free, in (0, 1]. Without a bound it falls with every call, so that calls spread.
+func (t *table) room() float32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.maxCalls > 0 {
+		return float32(t.maxCalls-t.slots) / float32(t.maxCalls)
+	}
+	return 1 / float32(1+t.slots)
+}
+
+// waitEmpty waits until no slot is taken or ctx ends.
+func (t *table) waitEmpty(ctx context.Context) error {
+	t.mu.Lock()
+	if t.slots == 0 {
+		t.mu.Unlock()
+		return nil
+	}
+	if t.empty == nil {
+		t.empty = make(chan struct{})
+	}
+	empty := t.empty
+	t.mu.Unlock()
+	select {
+	case <-empty:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

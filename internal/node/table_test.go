@@ -1,0 +1,144 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
+)
+
+func TestTableAdmitsNoMoreThanItMay(t *testing.T) {
+	tab := newTable(2)
+	require.NoError(t, tab.admit())
+	require.NoError(t, tab.admit())
+	require.ErrorIs(t, tab.admit(), errBusy)
+	require.True(t, tab.full())
+	tab.free()
+	require.NoError(t, tab.admit())
+}
+
+func TestTableKnowsEachIDOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tab := newTable(0)
+		require.NoError(t, tab.admit())
+		require.NoError(t, tab.reserve("a"))
+		require.ErrorIs(t, tab.reserve("a"), errExists)
+
+		e := &entry{}
+		tab.put("a", e)
+		got, err := tab.find(t.Context(), "a")
+		require.NoError(t, err)
+		require.Same(t, e, got)
+
+		tab.end("a")
+		_, err = tab.find(t.Context(), "a")
+		require.ErrorIs(t, err, errEnded)
+		require.ErrorIs(t, tab.reserve("a"), errEnded)
+
+		time.Sleep(tombstoneTTL) // fake time
+		require.NoError(t, tab.reserve("a"), "a tombstone does not last for ever")
+	})
+}
+
+func TestTableForgetsWhatNeverHappened(t *testing.T) {
+	tab := newTable(0)
+	require.NoError(t, tab.admit())
+	require.NoError(t, tab.reserve("a"))
+	tab.drop("a")
+	require.NoError(t, tab.reserve("a"))
+	require.Zero(t, tab.size())
+}
+
+func TestTableBuriesWhatEndedBeforeItBegan(t *testing.T) {
+	tab := newTable(0)
+	tab.bury("a")
+	require.ErrorIs(t, tab.reserve("a"), errEnded)
+}
+
+func TestTombstonesAreBounded(t *testing.T) {
+	tab := newTable(0)
+	for i := range tombstoneMax + 10 {
+		tab.bury(fmt.Sprint(i))
+	}
+	require.Len(t, tab.ended, tombstoneMax)
+	require.Len(t, tab.order, tombstoneMax)
+	require.NoError(t, tab.reserve("0"), "the oldest went first")
+	require.ErrorIs(t, tab.reserve(fmt.Sprint(tombstoneMax)), errEnded)
+}
+
+func TestFindAnswersAnUnknownIDAtOnce(t *testing.T) {
+	_, err := newTable(0).find(t.Context(), "nobody")
+	require.ErrorIs(t, err, errUnknown)
+}
+
+func TestFindWaitsForRequestsThatAreStillWithMeta(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tab := newTable(0)
+		identified := tab.dial()
+		other := tab.dial()
+		found := make(chan *entry, 1)
+		go func() {
+			e, err := tab.find(t.Context(), "a")
+			require.NoError(t, err)
+			found <- e
+		}()
+		synctest.Wait()
+		require.Empty(t, found)
+		e := &entry{}
+		tab.put("a", e)
+		identified()
+		other()
+		require.Same(t, e, <-found)
+	})
+}
+
+func TestFindGivesUpWithItsRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tab := newTable(0)
+		defer tab.dial()()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := tab.find(ctx, "a")
+		require.ErrorIs(t, err, errUnknown)
+	})
+}
+
+func TestWaitEmpty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tab := newTable(0)
+		require.NoError(t, tab.waitEmpty(t.Context()))
+		require.NoError(t, tab.admit())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, tab.waitEmpty(ctx), context.DeadlineExceeded)
+		go func() {
+			time.Sleep(time.Minute) // fake time
+			tab.free()
+		}()
+		require.NoError(t, tab.waitEmpty(t.Context()))
+	})
+}
+
+func TestDialMemoryGivesARepetitionTheFirstAnswer(t *testing.T) {
+	m := newDialMemory()
+	now := time.Now()
+	k := dialKey{apiKey: "key", requestID: "request"}
+	a, first := m.claim(k, now)
+	require.True(t, first)
+	a.res = &connectorpb.StartCallResponse{CallId: "a"}
+	close(a.done)
+
+	again, first := m.claim(k, now.Add(dialMemoryTTL))
+	require.False(t, first)
+	require.Same(t, a, again)
+
+	_, first = m.claim(dialKey{apiKey: "other", requestID: "request"}, now)
+	require.True(t, first, "keys do not share request IDs")
+	_, first = m.claim(k, now.Add(dialMemoryTTL+time.Second))
+	require.True(t, first, "the memory ends")
+}
