@@ -1,0 +1,149 @@
+// Command livekit-connector joins WhatsApp calls to LiveKit rooms. See livekit-connector --help.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/livekit-connector/livekit-connector/internal/app"
+	"github.com/livekit-connector/livekit-connector/internal/app/settings"
+)
+
+// Exit codes; --help lists them.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitLiveKit     = 3
+	exitInterrupted = 130
+)
+
+const (
+	// preflightTimeout is how long a LiveKit that is still starting is waited for.
+	preflightTimeout   = 5 * time.Second
+	healthcheckTimeout = 3 * time.Second
+)
+
+// libopus is what --version says of it: packets are relayed, nothing in this program decodes them.
+const libopus = "not linked"
+
+func main() {
+	os.Exit(run(os.Args[1:], app.SystemEnv(), os.Stdout, os.Stderr))
+}
+
+// run does what the command line asks and returns the exit code.
+func run(args []string, env app.Env, stdout, stderr io.Writer) int {
+	line, err := app.ParseCommandLine(args, env)
+	// A container's healthcheck may know less than the connector beside it, and Docker reserves its exit code 2.
+	if line.Command == app.CommandHealthcheck {
+		return healthcheck(&line.Config, stderr)
+	}
+	for _, warning := range line.Warnings {
+		fmt.Fprintln(stderr, "warning:", warning)
+	}
+	if err != nil {
+		for _, problem := range app.Problems(err) {
+			fmt.Fprintln(stderr, problem)
+		}
+		fmt.Fprintln(stderr, "livekit-connector --help lists every setting.")
+		return exitUsage
+	}
+	switch line.Command {
+	case app.CommandHelp:
+		return printed(app.WriteHelp(stdout), stderr)
+	case app.CommandVersion:
+		_, err = io.WriteString(stdout, app.VersionText(libopus))
+		return printed(err, stderr)
+	case app.CommandConfig:
+		return printed(settings.WriteYAML(stdout, line.Config, line.Origins), stderr)
+	case app.CommandCheck:
+		return check(&line.Config, stdout, stderr)
+	default:
+		return serve(&line.Config, stderr)
+	}
+}
+
+func printed(err error, stderr io.Writer) int {
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+func healthcheck(c *app.Config, stderr io.Writer) int {
+	ctx, cancel := context.WithTimeout(context.Background(), healthcheckTimeout)
+	defer cancel()
+	return printed(app.Healthcheck(ctx, c), stderr)
+}
+
+func check(c *app.Config, stdout, stderr io.Writer) int {
+	if err := preflight(c); err != nil {
+		fmt.Fprintln(stderr, strings.TrimPrefix(err.Error(), "app: "))
+		return exitLiveKit
+	}
+	fmt.Fprintf(stdout, "configuration ok; LiveKit at %s accepts api_key %s\n", c.HTTPURL(), c.APIKey)
+	return exitOK
+}
+
+func preflight(c *app.Config) error {
+	ctx, cancel := context.WithTimeout(context.Background(), preflightTimeout)
+	defer cancel()
+	return app.CheckLiveKit(ctx, c)
+}
+
+// serve runs a connector until it is told to stop.
+func serve(c *app.Config, stderr io.Writer) int {
+	log := app.NewLogger(c.Logging, stderr)
+	if err := preflight(c); err != nil {
+		log.Error("cannot start", "error", err)
+		return exitLiveKit
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewBuildInfoCollector())
+	connector, err := app.New(*c, app.Options{Logger: log, Registry: registry})
+	if err != nil {
+		log.Error("cannot start", "error", err)
+		return exitFailed
+	}
+	err = connector.Run(context.Background(), twoSignals(log))
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, app.ErrLiveKitUnreachable), errors.Is(err, app.ErrLiveKitRefused):
+		log.Error("stopped", "error", err)
+		return exitLiveKit
+	default:
+		log.Error("stopped", "error", err)
+		return exitFailed
+	}
+}
+
+// twoSignals passes the first two signals on, to drain and to hang up. The third ends the process here, so that it works
+// whatever the rest of it is stuck in.
+func twoSignals(log *slog.Logger) <-chan os.Signal {
+	received := make(chan os.Signal, 3)
+	signal.Notify(received, syscall.SIGTERM, syscall.SIGINT)
+	passed := make(chan os.Signal, 2)
+	go func() { // ends with the process
+		for range cap(passed) {
+			passed <- <-received
+		}
+		<-received
+		log.Error("third signal: calls are left as they are")
+		os.Exit(exitInterrupted)
+	}()
+	return passed
+}

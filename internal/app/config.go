@@ -1,0 +1,127 @@
+package app
+
+import (
+	"time"
+
+	"github.com/livekit-connector/livekit-connector/internal/app/settings"
+)
+
+// EnvPrefix begins every environment variable that LiveKit's other services do not know.
+const EnvPrefix = "CONNECTOR"
+
+// Secret is a string that no log, no error and no printed configuration shows.
+type Secret = settings.Secret
+
+// Config is the whole configuration of a connector. Keys that livekit-server, livekit-sip or livekit-egress have, with
+// the same meaning, have the same name here. Use DefaultConfig or ParseConfig to make one.
+//
+// The tags are the documentation: --help and the tables of the README are made from them.
+type Config struct {
+	WSURL         string            `yaml:"ws_url" env:"LIVEKIT_WS_URL,LIVEKIT_URL" group:"LiveKit" help:"URL of livekit-server, ws://, wss://, http:// or https://. Required."`
+	APIKey        string            `yaml:"api_key" env:"LIVEKIT_API_KEY" help:"API key with which the connector joins rooms; requests signed with it are accepted. Required."`
+	APISecret     Secret            `yaml:"api_secret" env:"LIVEKIT_API_SECRET" help:"Secret of api_key. Required."`
+	APISecretFile string            `yaml:"api_secret_file" env:"LIVEKIT_API_SECRET_FILE" help:"File with the secret of api_key, instead of api_secret."`
+	Keys          map[string]Secret `yaml:"keys" help:"Further API keys with their secrets whose requests are accepted. A call can be steered only with the key that made it."`
+	KeysFile      string            `yaml:"keys_file" help:"File with further keys, one 'key: secret' a line, instead of keys."`
+
+	Port             int      `yaml:"port" group:"HTTP" help:"Port of the API (livekit.Connector over Twirp). 0 takes any free port."`
+	BindAddresses    []string `yaml:"bind_addresses" help:"IP addresses to listen on, for every port. Empty means all."`
+	HealthPort       int      `yaml:"health_port" help:"Port of /livez, /readyz and /startupz. 0 serves them on the API's port, which is where a load balancer wants them."`
+	PrometheusPort   int      `yaml:"prometheus_port" help:"Port of /metrics. 0 serves it on the API's port; set it if that port is public."`
+	ProxyLiveKit     bool     `yaml:"proxy_livekit" help:"Pass every request that is not for the connector on to livekit-server, WebSockets too, so that one LIVEKIT_URL serves SDKs, agents and calls."`
+	AllowEmptyGrants bool     `yaml:"allow_empty_grants" help:"Accept Connect and Disconnect with a token that grants nothing: several LiveKit SDKs send such tokens."`
+
+	MaxActiveCalls  int           `yaml:"max_active_calls" group:"Calls" help:"Calls held at once; more are refused with resource_exhausted. 0 means no limit."`
+	MaxCallDuration time.Duration `yaml:"max_call_duration" help:"An answered call is ended after this time. 0 means never."`
+	RingingTimeout  time.Duration `yaml:"ringing_timeout" help:"How long a dialled phone may ring if the request does not say."`
+	SetupTimeout    time.Duration `yaml:"setup_timeout" help:"How long an inbound call may take until it is answered, waiting for the agent included. SDKs give up after 30s, Meta after 30 to 60s."`
+	ConnectTimeout  time.Duration `yaml:"connect_timeout" help:"How long ICE and DTLS with Meta may take."`
+	MediaTimeout    time.Duration `yaml:"media_timeout" help:"An answered call from which Meta sends nothing for so long is ended."`
+	DrainTimeout    time.Duration `yaml:"drain_timeout" help:"After the first SIGTERM calls may go on for so long. Keep it below terminationGracePeriodSeconds."`
+
+	WhatsApp    WhatsAppConfig    `yaml:"whatsapp"`
+	Participant ParticipantConfig `yaml:"participant"`
+	RTC         RTCConfig         `yaml:"rtc"`
+	Logging     LoggingConfig     `yaml:"logging"`
+}
+
+// WhatsAppConfig is about Meta's Graph API.
+type WhatsAppConfig struct {
+	GraphURL       string        `yaml:"graph_url" group:"WhatsApp" help:"Base URL of Meta's Graph API."`
+	APIVersions    []string      `yaml:"api_versions" help:"Graph API versions that requests may name, such as 23.0. Empty means any from 23.0 up."`
+	RequestTimeout time.Duration `yaml:"request_timeout" help:"How long one request to the Graph API may take. Below 8s, because SDKs give up at 10s."`
+}
+
+// ParticipantConfig is about what the room sees of a call.
+type ParticipantConfig struct {
+	PhoneNumberAttributes bool `yaml:"phone_number_attributes" group:"Participant" help:"Put both phone numbers into the participant's attributes, where everybody in the room reads them."`
+}
+
+// RTCConfig is about the UDP sockets of calls with Meta, one socket for each call. Rooms are joined as any LiveKit
+// client does and need no setting.
+type RTCConfig struct {
+	PortRangeStart          int             `yaml:"port_range_start" group:"Media with Meta" help:"First UDP port for calls. 0 takes any free port; nothing has to be open for inbound traffic either way."`
+	PortRangeEnd            int             `yaml:"port_range_end" help:"Last UDP port for calls. Each call needs one."`
+	NAT1To1IPs              []string        `yaml:"nat_1_to_1_ips" help:"Public addresses of this machine, offered to Meta instead of its own."`
+	UseIPv6                 bool            `yaml:"use_ipv6" help:"Offer IPv6 addresses beside IPv4."`
+	EnableLoopbackCandidate bool            `yaml:"enable_loopback_candidate" help:"Offer loopback addresses, for a fake Meta on the same machine."`
+	Interfaces              InterfaceFilter `yaml:"interfaces"`
+	IPs                     IPFilter        `yaml:"ips"`
+	ICEServers              []ICEServer     `yaml:"ice_servers" help:"STUN and TURN servers for networks that let nothing else out: [{urls: [turn:host:3478], username: u, credential: c}]. No call ever waits for them."`
+}
+
+// InterfaceFilter chooses network interfaces by name: all of them unless Includes is set, never one of Excludes.
+type InterfaceFilter struct {
+	Includes []string `yaml:"includes" help:"Use only these network interfaces, such as eth0."`
+	Excludes []string `yaml:"excludes" help:"Never use these network interfaces, such as docker0."`
+}
+
+// IPFilter chooses this machine's addresses: all of them unless Includes is set, never one in Excludes.
+type IPFilter struct {
+	Includes []string `yaml:"includes" help:"Use only these addresses of this machine, or those in these networks, such as 10.0.0.0/8."`
+	Excludes []string `yaml:"excludes" help:"Never use these addresses of this machine, or those in these networks."`
+}
+
+// ICEServer is a STUN or TURN server.
+type ICEServer struct {
+	URLs           []string `yaml:"urls"`
+	Username       string   `yaml:"username"`
+	Credential     Secret   `yaml:"credential"`
+	CredentialFile string   `yaml:"credential_file"`
+}
+
+// LoggingConfig is about the log, which goes to standard error.
+type LoggingConfig struct {
+	Level        string `yaml:"level" group:"Log" help:"Least level that is logged: debug, info, warn or error."`
+	JSON         bool   `yaml:"json" help:"Log JSON objects instead of text."`
+	PionLevel    string `yaml:"pion_level" help:"Least level for the WebRTC library."`
+	LiveKitLevel string `yaml:"livekit_level" help:"Least level for LiveKit's client library."`
+}
+
+// DefaultConfig returns the configuration of a connector that was told nothing. The LiveKit section is still missing.
+func DefaultConfig() Config {
+	return Config{
+		Port:             8080,
+		AllowEmptyGrants: true,
+		RingingTimeout:   time.Minute,
+		SetupTimeout:     28 * time.Second,
+		ConnectTimeout:   5 * time.Second,
+		MediaTimeout:     30 * time.Second,
+		DrainTimeout:     5 * time.Minute,
+		WhatsApp: WhatsAppConfig{
+			GraphURL:       "https://graph.facebook.com",
+			RequestTimeout: 5 * time.Second,
+		},
+		RTC:     RTCConfig{UseIPv6: true},
+		Logging: LoggingConfig{Level: "info", PionLevel: "error", LiveKitLevel: "warn"},
+	}
+}
+
+// SecretOf returns the secret of an API key whose requests are accepted.
+func (c *Config) SecretOf(apiKey string) (Secret, bool) {
+	if apiKey == c.APIKey && apiKey != "" {
+		return c.APISecret, true
+	}
+	secret, ok := c.Keys[apiKey]
+	return secret, ok
+}

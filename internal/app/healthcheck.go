@@ -1,0 +1,47 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+)
+
+// Healthcheck asks the connector that runs on this machine with this configuration for /livez. The error says why it is
+// not alive.
+func Healthcheck(ctx context.Context, c *Config) error {
+	port := c.HealthPort
+	if port == 0 {
+		port = c.Port
+	}
+	if port == 0 {
+		return errors.New("ask for health: port is 0, so nobody knows where the connector listens")
+	}
+	host := "127.0.0.1"
+	if len(c.BindAddresses) > 0 {
+		if addr, err := netip.ParseAddr(c.BindAddresses[0]); err == nil && !addr.IsUnspecified() {
+			host = addr.String()
+		}
+	}
+	url := "http://" + net.JoinHostPort(host, strconv.Itoa(port)) + "/livez"
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return fmt.Errorf("ask for health: %w", err)
+	}
+	// No proxy: the connector is on this machine.
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return fmt.Errorf("ask for health: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, 1024))
+		return fmt.Errorf("not alive: %s: %s", resp.Status, body)
+	}
+	return nil
+}

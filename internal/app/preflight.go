@@ -1,0 +1,107 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/livekit/protocol/auth"
+	"github.com/livekit/protocol/livekit"
+	"github.com/twitchtv/twirp"
+)
+
+// ErrLiveKitUnreachable is wrapped by errors of CheckLiveKit when nothing that speaks LiveKit's API answers at ws_url.
+var ErrLiveKitUnreachable = errors.New("app: LiveKit is unreachable")
+
+// ErrLiveKitRefused is wrapped by errors of CheckLiveKit when LiveKit answers and does not accept the credentials.
+var ErrLiveKitRefused = errors.New("app: LiveKit refuses the credentials")
+
+// preflightRetry is the pause between attempts to reach LiveKit.
+const preflightRetry = 250 * time.Millisecond
+
+// CheckLiveKit asks LiveKit for a room that does not exist: the smallest request that needs a valid key, secret and clock.
+// A server that is still starting is tried again until ctx ends; a wrong secret is not.
+func CheckLiveKit(ctx context.Context, c *Config) error {
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment}
+	defer transport.CloseIdleConnections()
+	client := livekit.NewRoomServiceProtobufClient(c.HTTPURL(), &http.Client{Transport: transport})
+	for {
+		err := listNoRooms(ctx, client, c)
+		if err == nil || errors.Is(err, ErrLiveKitRefused) || !retryable(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(preflightRetry):
+		}
+	}
+}
+
+func listNoRooms(ctx context.Context, client livekit.RoomService, c *Config) error {
+	token, err := auth.NewAccessToken(c.APIKey, c.APISecret.Reveal()).
+		SetVideoGrant(&auth.VideoGrant{RoomList: true}).
+		SetValidFor(time.Minute).
+		ToJWT()
+	if err != nil {
+		return fmt.Errorf("%w: sign a token with api_secret: %w", ErrLiveKitRefused, err)
+	}
+	ctx, err = twirp.WithHTTPRequestHeaders(ctx, http.Header{"Authorization": {"Bearer " + token}})
+	if err != nil {
+		return fmt.Errorf("prepare request to LiveKit: %w", err)
+	}
+	_, err = client.ListRooms(ctx, &livekit.ListRoomsRequest{Names: []string{"livekit-connector-preflight"}})
+	return explain(err, c)
+}
+
+// explain sorts what came back into unreachable and refused and says which key to look at.
+func explain(err error, c *Config) error {
+	if err == nil {
+		return nil
+	}
+	where := c.HTTPURL()
+	rejected, ok := errors.AsType[twirp.Error](err)
+	if !ok {
+		return fmt.Errorf("%w at %s: %w", ErrLiveKitUnreachable, where, err)
+	}
+	switch rejected.Code() {
+	case twirp.Unauthenticated, twirp.PermissionDenied:
+		return fmt.Errorf("%w: %s says %q for api_key %s: look at api_key, api_secret and this machine's clock",
+			ErrLiveKitRefused, where, redactText(rejected.Msg()), c.APIKey)
+	case twirp.BadRoute, twirp.NotFound:
+		return fmt.Errorf("%w: %s answers, but is no livekit-server: look at ws_url", ErrLiveKitUnreachable, where)
+	default:
+		return fmt.Errorf("%w at %s: %w", ErrLiveKitUnreachable, where, cause(rejected))
+	}
+}
+
+// cause digs the reason of a failed connection out of Twirp's error, which repeats method and URL.
+func cause(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op
+	}
+	if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return bad
+	}
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		return dns
+	}
+	if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return fmt.Errorf("%w (ws_url says TLS, the server does not speak it)", plain)
+	}
+	if strings.Contains(err.Error(), context.DeadlineExceeded.Error()) {
+		return errors.New("no answer in time")
+	}
+	return err
+}
+
+// retryable tells a server that is not up yet from one that will never do.
+func retryable(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
+}
