@@ -1,0 +1,122 @@
+package livekittest_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/livekit/protocol/livekit"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/livekit-connector/livekit-connector/internal/livekittest"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(int) {}))
+}
+
+func start(t *testing.T) (*livekittest.Server, context.Context) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	srv, err := livekittest.Start(ctx, livekittest.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, srv.Stop())
+		http.DefaultClient.CloseIdleConnections()
+	})
+	return srv, ctx
+}
+
+func join(t *testing.T, ctx context.Context, srv *livekittest.Server, options livekittest.ParticipantOptions) *livekittest.Participant {
+	t.Helper()
+	p, err := srv.Join(ctx, options)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, p.Leave()) })
+	return p
+}
+
+func packets(n int) []livekittest.Packet {
+	list := make([]livekittest.Packet, n)
+	for i := range list {
+		list[i] = livekittest.Packet{Payload: []byte{0x78, byte(i), byte(i >> 8)}, Level: 20}
+	}
+	return list
+}
+
+func TestTwoParticipantsHearEachOther(t *testing.T) {
+	srv, ctx := start(t)
+	alice := join(t, ctx, srv, livekittest.ParticipantOptions{Room: "r", Identity: "alice", Attributes: map[string]string{"a": "1"}})
+	bob := join(t, ctx, srv, livekittest.ParticipantOptions{Room: "r", Identity: "bob", Kind: livekit.ParticipantInfo_SIP})
+
+	_, err := bob.Wait(ctx, livekittest.Is(livekittest.EventJoined, "alice"))
+	require.NoError(t, err)
+	info, err := srv.Participant(ctx, "r", "bob")
+	require.NoError(t, err)
+	require.Equal(t, livekit.ParticipantInfo_SIP, info.Kind)
+
+	track, err := alice.Publish(livekittest.TrackOptions{Name: "voice"})
+	require.NoError(t, err)
+	require.NoError(t, track.WaitHeard(ctx))
+	_, err = bob.Wait(ctx, livekittest.Is(livekittest.EventTrackSubscribed, "alice"))
+	require.NoError(t, err)
+	sent := packets(50)
+	require.NoError(t, track.Send(ctx, sent))
+	require.NoError(t, bob.Heard("alice").WaitCount(ctx, len(sent)))
+	for i, p := range bob.Heard("alice").Audio() {
+		require.Equal(t, sent[i].Payload, p.Payload, "packet %d", i)
+	}
+	_, err = bob.Wait(ctx, func(e livekittest.Event) bool { return e.Type == livekittest.EventSpeaking && e.Speaking })
+	require.NoError(t, err)
+
+	require.NoError(t, bob.SendDTMF(5, "5"))
+	e, err := alice.Wait(ctx, livekittest.Is(livekittest.EventData, "bob"))
+	require.NoError(t, err)
+	require.Equal(t, "5", e.Data.(*livekit.SipDTMF).Digit)
+
+	// The server tells of participants without tracks only every few seconds.
+	_, err = bob.Publish(livekittest.TrackOptions{})
+	require.NoError(t, err)
+	_, err = alice.Wait(ctx, livekittest.Is(livekittest.EventTrackPublished, "bob"))
+	require.NoError(t, err)
+	require.NoError(t, bob.LeaveWithReason(livekit.DisconnectReason_USER_REJECTED))
+	e, err = alice.Wait(ctx, livekittest.Is(livekittest.EventLeft, "bob"))
+	require.NoError(t, err)
+	require.Equal(t, livekit.DisconnectReason_USER_REJECTED, e.Reason)
+}
+
+func TestAgentWorkerTakesTheJobsOfItsName(t *testing.T) {
+	srv, ctx := start(t)
+	worker, err := srv.StartAgentWorker(ctx, livekittest.AgentWorkerOptions{AgentName: "greeter"})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, worker.Close()) })
+
+	_, err = srv.CreateRoom(ctx, &livekit.CreateRoomRequest{Name: "r"})
+	require.NoError(t, err)
+	_, err = srv.CreateDispatch(ctx, &livekit.CreateAgentDispatchRequest{Room: "r", AgentName: "greeter", Metadata: "m"})
+	require.NoError(t, err)
+	job, err := worker.WaitJob(ctx, "r")
+	require.NoError(t, err)
+	require.NotNil(t, job.Agent)
+	require.Equal(t, "m", job.Metadata)
+	info, err := srv.Participant(ctx, "r", job.Agent.Identity())
+	require.NoError(t, err)
+	require.Equal(t, livekit.ParticipantInfo_AGENT, info.Kind)
+}
+
+func TestParticipantSurvivesARestart(t *testing.T) {
+	srv, ctx := start(t)
+	alice := join(t, ctx, srv, livekittest.ParticipantOptions{Room: "r", Identity: "alice"})
+	require.NoError(t, srv.Restart(ctx))
+	_, err := alice.Wait(ctx, livekittest.Is(livekittest.EventReconnected, ""))
+	require.NoError(t, err)
+}
+
+func TestStartWithoutBinarySaysWhatToDo(t *testing.T) {
+	t.Setenv("LIVEKIT_SERVER", "/nowhere/livekit-server")
+	_, err := livekittest.Start(t.Context(), livekittest.Options{})
+	require.ErrorIs(t, err, livekittest.ErrNoBinary)
+	require.ErrorContains(t, err, "make livekit-server")
+}

@@ -1,0 +1,152 @@
+// Package sdklog carries the log lines of LiveKit's Go SDK into log/slog.
+//
+// The SDK is chatty and careless: it writes join requests, SDP and candidates, and its error texts can hold URLs with
+// metadata in them and whole access tokens. So keys pass by an allow-list, texts are scrubbed, and levels go down by
+// one step: what the SDK calls an error is a warning to a call that usually survives it.
+package sdklog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"regexp"
+	"sync"
+
+	"github.com/livekit/protocol/logger"
+	"github.com/livekit/protocol/logger/zaputil"
+	lksdk "github.com/livekit/server-sdk-go/v2"
+)
+
+// passed are the keys whose values are known to hold neither secrets nor personal data. All others are dropped.
+var passed = map[string]bool{
+	"closed": true, "delay": true, "duration": true, "elapsed": true, "fullReconnect": true, "kind": true,
+	"participant": true, "participantID": true, "reason": true, "reconnectCount": true, "room": true, "roomID": true,
+	"source": true, "state": true, "status": true, "timeout": true, "trackID": true, "transport": true,
+}
+
+var (
+	tokenText = regexp.MustCompile(`eyJ[\w-]+\.[\w-]*\.?[\w-]*`)
+	queryText = regexp.MustCompile(`\?[^\s"']+`)
+)
+
+// Scrub returns text without access tokens and without the query part of URLs.
+func Scrub(text string) string {
+	return queryText.ReplaceAllString(tokenText.ReplaceAllString(text, "<token>"), "?<query>")
+}
+
+// Error returns an error with err's scrubbed text, or nil. It keeps what errors.Is finds for context errors only,
+// because anything deeper (url.Error) would bring the text back.
+func Error(err error) error {
+	if err == nil {
+		return nil
+	}
+	var urlErr *url.Error
+	text := err.Error()
+	if errors.As(err, &urlErr) && urlErr.Err != nil {
+		text = urlErr.Err.Error()
+	}
+	scrubbed := &scrubbedError{text: Scrub(text)}
+	for _, kept := range []error{context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, kept) {
+			scrubbed.cause = kept
+		}
+	}
+	return scrubbed
+}
+
+type scrubbedError struct {
+	text  string
+	cause error
+}
+
+func (e *scrubbedError) Error() string { return e.text }
+
+func (e *scrubbedError) Unwrap() error { return e.cause }
+
+// sdkLogger implements LiveKit's logger.Logger.
+type sdkLogger struct {
+	out *slog.Logger
+}
+
+// New returns a logger for the SDK that writes to out: its errors and warnings at Warn, its info at Debug, its debug
+// nowhere. A nil out discards.
+func New(out *slog.Logger) logger.Logger {
+	if out == nil {
+		out = slog.New(slog.DiscardHandler)
+	}
+	return sdkLogger{out: out}
+}
+
+var global sync.Once
+
+// SetGlobal gives the SDK's process-wide logger, which Pion uses inside all rooms, to out. Only the first call of the
+// process counts: the SDK reads that variable without a lock.
+func SetGlobal(out *slog.Logger) {
+	global.Do(func() { lksdk.SetLogger(New(out)) })
+}
+
+func (l sdkLogger) Debugw(string, ...any) {}
+
+func (l sdkLogger) Infow(msg string, keysAndValues ...any) {
+	l.log(slog.LevelDebug, msg, nil, keysAndValues)
+}
+
+func (l sdkLogger) Warnw(msg string, err error, keysAndValues ...any) {
+	l.log(slog.LevelWarn, msg, err, keysAndValues)
+}
+
+func (l sdkLogger) Errorw(msg string, err error, keysAndValues ...any) {
+	l.log(slog.LevelWarn, msg, err, keysAndValues)
+}
+
+func (l sdkLogger) log(level slog.Level, msg string, err error, keysAndValues []any) {
+	ctx := context.Background() // the SDK's logger has none
+	if !l.out.Enabled(ctx, level) {
+		return
+	}
+	attrs := append(attributes(keysAndValues), slog.String("sdk", Scrub(msg)))
+	if err != nil {
+		attrs = append(attrs, slog.String("error", Scrub(err.Error())))
+	}
+	l.out.LogAttrs(ctx, level, "livekit sdk", attrs...)
+}
+
+func attributes(keysAndValues []any) []slog.Attr {
+	var attrs []slog.Attr
+	for i := 0; i+1 < len(keysAndValues); i += 2 {
+		key, ok := keysAndValues[i].(string)
+		if !ok || !passed[key] {
+			continue
+		}
+		attrs = append(attrs, slog.String(key, Scrub(fmt.Sprint(keysAndValues[i+1]))))
+	}
+	return attrs
+}
+
+func (l sdkLogger) WithValues(keysAndValues ...any) logger.Logger {
+	attrs := attributes(keysAndValues)
+	if len(attrs) == 0 {
+		return l
+	}
+	args := make([]any, len(attrs))
+	for i, a := range attrs {
+		args[i] = a
+	}
+	return sdkLogger{out: l.out.With(args...)}
+}
+
+func (l sdkLogger) WithUnlikelyValues(keysAndValues ...any) logger.UnlikelyLogger {
+	return logger.NewUnlikelyLogger(l, keysAndValues...)
+}
+
+func (l sdkLogger) WithDeferredValues() (logger.Logger, logger.DeferredFieldResolver) {
+	return l, zaputil.NoOpDeferrer{}
+}
+
+func (l sdkLogger) WithName(string) logger.Logger      { return l }
+func (l sdkLogger) WithComponent(string) logger.Logger { return l }
+func (l sdkLogger) WithCallDepth(int) logger.Logger    { return l }
+func (l sdkLogger) WithItemSampler() logger.Logger     { return l }
+func (l sdkLogger) WithoutSampler() logger.Logger      { return l }
