@@ -1,0 +1,173 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/livekit/protocol/livekit"
+	"github.com/twitchtv/twirp"
+)
+
+const (
+	// headerRequestID is sent by newer SDKs and stays the same when they send a request again.
+	headerRequestID = "X-Livekit-Request-Id"
+	// headerTimeout is sent by the Go SDK when its context has a deadline; milliseconds.
+	headerTimeout = "X-Twirp-Timeout-Ms"
+
+	maxRequestIDBytes = 256
+	// bodyTimeout ends a body that trickles in; SDKs have given up by then.
+	bodyTimeout = 10 * time.Second
+)
+
+// exchange is one request to the connector and its answer. It belongs to the goroutine that serves the request.
+type exchange struct {
+	http.ResponseWriter
+	written bool
+
+	// From the request.
+	received  time.Time
+	method    string        // RPC name, methodUnknown for none of ours
+	apiKey    string        // that signed the token
+	requestID string        // X-Livekit-Request-Id, may be empty
+	patience  time.Duration // X-Twirp-Timeout-Ms, zero means the caller did not say
+
+	// Of the answer.
+	code   twirp.ErrorCode // twirp.NoError for a success
+	callID string
+}
+
+// WriteHeader adds to a 408 what keeps OkHttp from sending the request once more (RFC 9110, 15.5.9 allows it to).
+func (x *exchange) WriteHeader(status int) {
+	x.written = true
+	if status == http.StatusRequestTimeout {
+		x.Header().Set("Retry-After", "1")
+	}
+	x.ResponseWriter.WriteHeader(status)
+}
+
+func (x *exchange) Write(b []byte) (int, error) {
+	x.written = true
+	return x.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController.
+func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
+
+func (x *exchange) fail(err twirp.Error) {
+	x.code = err.Code()
+	_ = twirp.WriteError(x, err)
+}
+
+type exchangeKey struct{}
+
+// exchangeOf returns the exchange that serveConnector put into the context.
+func exchangeOf(ctx context.Context) *exchange {
+	x, _ := ctx.Value(exchangeKey{}).(*exchange)
+	return x
+}
+
+// noteError is Twirp's hook for errors it writes itself.
+func noteError(ctx context.Context, err twirp.Error) context.Context {
+	// Once written, the error is that the answer could not be sent: the caller left, the request succeeded.
+	if x := exchangeOf(ctx); x != nil && !x.written {
+		x.code = err.Code()
+	}
+	return ctx
+}
+
+// serveConnector does what comes before decoding; Twirp's generated server and calls do the rest.
+func (s *Server) serveConnector(w http.ResponseWriter, r *http.Request, path string) {
+	if crossOrigin(w, r) {
+		return
+	}
+	x := &exchange{ResponseWriter: w, received: time.Now(), method: methodUnknown}
+	defer s.finish(x, r)
+
+	method := strings.TrimPrefix(path, livekit.ConnectorPathPrefix)
+	if _, known := grantOf[method]; !known {
+		x.fail(badRoute(r, fmt.Sprintf("livekit.Connector has no method %.100q", method)))
+		return
+	}
+	x.method = method
+	if r.Method != http.MethodPost {
+		x.fail(badRoute(r, fmt.Sprintf("unsupported method %.20q (only POST is allowed)", r.Method)))
+		return
+	}
+	var refused twirp.Error
+	if x.apiKey, refused = s.authenticate(r, method); refused != nil {
+		x.fail(refused)
+		return
+	}
+	body, refused := s.readBody(w, r)
+	if refused != nil {
+		x.fail(refused)
+		return
+	}
+	if x.requestID = r.Header.Get(headerRequestID); len(x.requestID) > maxRequestIDBytes {
+		x.fail(twirp.NewError(twirp.InvalidArgument, fmt.Sprintf("%s must not exceed %d bytes", headerRequestID, maxRequestIDBytes)))
+		return
+	}
+	if ms, err := strconv.ParseInt(r.Header.Get(headerTimeout), 10, 32); err == nil && ms > 0 {
+		x.patience = time.Duration(ms) * time.Millisecond
+	}
+
+	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+	r.URL = &url.URL{Path: path}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	s.twirp.ServeHTTP(x, r)
+}
+
+// readBody reads the whole body before Twirp does, because Twirp hides why it could not.
+func (s *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, twirp.Error) {
+	// Not every ResponseWriter can; then the http.Server's own ReadTimeout has to do.
+	conn := http.NewResponseController(w)
+	_ = conn.SetReadDeadline(time.Now().Add(bodyTimeout))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.maxBodyBytes))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, twirp.NewError(twirp.InvalidArgument, fmt.Sprintf("request body must not exceed %d bytes", tooLarge.Limit))
+	case err != nil:
+		return nil, twirp.NewError(twirp.Malformed, "request body could not be read to its end")
+	}
+	_ = conn.SetReadDeadline(time.Time{})
+	return body, nil
+}
+
+// finish answers for a panic, counts and logs. It is deferred.
+func (s *Server) finish(x *exchange, r *http.Request) {
+	ctx := r.Context()
+	if v := recover(); v != nil {
+		if v == http.ErrAbortHandler { //nolint:errorlint // net/http compares it the same way
+			panic(v)
+		}
+		// The panic's value may hold anything, a request with its token too; its type and the stack do not.
+		s.log.ErrorContext(ctx, "api panic", "method", x.method, "callID", x.callID,
+			"panic", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
+		x.code = twirp.Internal
+		if !x.written {
+			x.fail(errInternal)
+		}
+	}
+	took := time.Since(x.received)
+	s.metrics.observe(x.method, x.code, took)
+	attrs := []slog.Attr{
+		slog.String("method", x.method),
+		slog.String("code", codeLabel(x.code)),
+		slog.Duration("duration", took),
+	}
+	if x.callID != "" {
+		attrs = append(attrs, slog.String("callID", x.callID))
+	}
+	s.log.LogAttrs(ctx, slog.LevelInfo, "api request", attrs...)
+}

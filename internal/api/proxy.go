@@ -1,0 +1,163 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/twitchtv/twirp"
+)
+
+// viaName is this proxy in the Via header (RFC 9110, 7.6.3). All connectors use the same: none has a reason to stand
+// behind another, so a request that has been through any of them goes round in circles.
+const viaName = "livekit-connector"
+
+// proxy passes requests to livekit-server as they are, WebSockets included.
+type proxy struct {
+	log       *slog.Logger
+	transport *http.Transport
+	reverse   *httputil.ReverseProxy
+	// closing is done when close was called, and with it every request under way.
+	closing context.Context //nolint:containedctx // the lifetime of the connections, not of one request
+	cancel  context.CancelFunc
+
+	mu      sync.Mutex
+	closed  bool
+	ongoing sync.WaitGroup // guarded by mu against an Add after close
+}
+
+func newProxy(target *url.URL, log *slog.Logger) (*proxy, error) {
+	to := *target
+	switch strings.ToLower(to.Scheme) {
+	case "http", "ws":
+		to.Scheme = "http"
+	case "https", "wss":
+		to.Scheme = "https"
+	default:
+		return nil, fmt.Errorf("proxy target has the scheme %q, not http, https, ws or wss", to.Scheme)
+	}
+	if to.Host == "" {
+		return nil, errors.New("proxy target names no host")
+	}
+	to.User, to.RawQuery, to.Fragment = nil, "", ""
+
+	p := &proxy{
+		log: log,
+		transport: &http.Transport{
+			DialContext:           (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+			TLSHandshakeTimeout:   5 * time.Second,
+			ExpectContinueTimeout: time.Second,
+			ForceAttemptHTTP2:     true,
+			MaxIdleConnsPerHost:   64,
+			IdleConnTimeout:       90 * time.Second,
+			// Bodies pass as they are, compressed or not.
+			DisableCompression: true,
+		},
+	}
+	p.closing, p.cancel = context.WithCancel(context.Background())
+	p.reverse = &httputil.ReverseProxy{
+		Transport:     p.transport,
+		FlushInterval: -1, // livekit-server streams; hold nothing back
+		ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		Rewrite:       func(r *httputil.ProxyRequest) { rewrite(r, &to) },
+		ErrorHandler:  p.fail,
+	}
+	return p, nil
+}
+
+// rewrite sets the target. What proxies before us said about the client stays: livekit-server reads its address from
+// X-Forwarded-For.
+func rewrite(r *httputil.ProxyRequest, target *url.URL) {
+	r.SetURL(target)
+	r.Out.URL.RawQuery = r.In.URL.RawQuery // ReverseProxy drops parameters that it cannot parse
+	r.Out.Header["X-Forwarded-For"] = r.In.Header["X-Forwarded-For"]
+	r.SetXForwarded()
+	for _, name := range []string{"X-Forwarded-Host", "X-Forwarded-Proto"} {
+		if before := r.In.Header.Values(name); len(before) > 0 {
+			r.Out.Header[name] = before
+		}
+	}
+	r.Out.Header.Add("Via", fmt.Sprintf("%d.%d %s", r.In.ProtoMajor, r.In.ProtoMinor, viaName))
+}
+
+// ServeHTTP returns when the exchange, or the WebSocket, is over.
+func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	for _, via := range r.Header.Values("Via") {
+		if strings.Contains(via, " "+viaName) {
+			p.log.WarnContext(r.Context(), "proxy loop")
+			_ = twirp.WriteError(w, twirp.NewError(twirp.Unavailable,
+				"proxy loop: the URL that the connector has for livekit-server leads back to the connector; give it livekit-server's own"))
+			return
+		}
+	}
+	if !p.begin() {
+		_ = twirp.WriteError(w, errClosed)
+		return
+	}
+	defer p.ongoing.Done()
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(p.closing, cancel)()
+	p.reverse.ServeHTTP(w, r.WithContext(ctx))
+}
+
+func (p *proxy) begin() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.ongoing.Add(1)
+	return true
+}
+
+func (p *proxy) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.cancel()
+	p.ongoing.Wait()
+	p.transport.CloseIdleConnections()
+}
+
+// fail answers when livekit-server does not. Nothing of the URL is told or logged: its query may hold an access token.
+func (p *proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
+	ctx := r.Context()
+	if p.closing.Err() != nil {
+		_ = twirp.WriteError(w, errClosed)
+		return
+	}
+	if errors.Is(err, context.Canceled) {
+		return // the client left
+	}
+	reason := proxyReason(err)
+	p.log.WarnContext(ctx, "livekit-server not reached", "reason", reason, "error", err)
+	if crossOrigin(w, r) {
+		return
+	}
+	_ = twirp.WriteError(w, twirp.NewError(twirp.Unavailable, "livekit-server behind the connector cannot be reached: "+reason))
+}
+
+func proxyReason(err error) string {
+	var dns *net.DNSError
+	var timeout net.Error
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case errors.As(err, &dns):
+		return "its name does not resolve"
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return "timeout"
+	default:
+		return "connection failed"
+	}
+}

@@ -1,0 +1,107 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/livekit/protocol/auth"
+	"github.com/twitchtv/twirp"
+)
+
+// grantRule says which tokens may call a method.
+type grantRule int
+
+const (
+	// needsRoomCreate: the video grant says roomCreate.
+	needsRoomCreate grantRule = iota
+	// takesEmpty: that, or an empty video grant in a token that is nobody's. The Go SDK up to v2.16.7 signs those.
+	takesEmpty
+)
+
+// grantOf lists the service's methods.
+var grantOf = map[string]grantRule{
+	"DialWhatsAppCall":       needsRoomCreate,
+	"AcceptWhatsAppCall":     needsRoomCreate,
+	"ConnectWhatsAppCall":    takesEmpty,
+	"DisconnectWhatsAppCall": takesEmpty,
+	"ConnectTwilioCall":      needsRoomCreate,
+}
+
+// authenticate returns the API key that signed the request's token. Signatures are compared in constant time and clocks
+// may differ by a minute; both are the auth package's work.
+func (s *Server) authenticate(r *http.Request, method string) (apiKey string, _ twirp.Error) {
+	header := r.Header.Get("Authorization")
+	if header == "" {
+		return "", unauthenticated(`missing authorization header: send "Authorization: Bearer <access token>"`)
+	}
+	scheme, raw, _ := strings.Cut(header, " ")
+	raw = strings.TrimSpace(raw)
+	if !strings.EqualFold(scheme, "Bearer") || raw == "" {
+		return "", unauthenticated(`malformed authorization header: it must read "Bearer <access token>"`)
+	}
+	token, err := auth.ParseAPIToken(raw)
+	if err != nil {
+		return "", unauthenticated("malformed access token: it must be a JWT signed with HS256")
+	}
+	secret := ""
+	if token.APIKey() != "" {
+		secret = s.keys.GetSecret(token.APIKey())
+	}
+	if secret == "" {
+		return "", unauthenticated("access token names an unknown API key as its issuer")
+	}
+	claims, grants, err := token.Verify(secret)
+	if err != nil {
+		return "", unauthenticated(verdict(err))
+	}
+	if !s.permits(grantOf[method], claims, grants) {
+		return "", twirp.NewError(twirp.PermissionDenied, "access token lacks the video grant roomCreate")
+	}
+	return token.APIKey(), nil
+}
+
+func (s *Server) permits(rule grantRule, claims *jwt.RegisteredClaims, grants *auth.ClaimGrants) bool {
+	if grants.Video == nil {
+		return false
+	}
+	if grants.Video.RoomCreate {
+		return true
+	}
+	return rule == takesEmpty && s.emptyGrants && isEmptyServerToken(claims, grants)
+}
+
+// isEmptyServerToken is true for a token that grants nothing at all and is nobody's. One with any other grant was made
+// for something else: a participant's has an identity and roomJoin, an egress or ingress token its own grant.
+func isEmptyServerToken(claims *jwt.RegisteredClaims, grants *auth.ClaimGrants) bool {
+	if claims.Subject != "" || grants.Identity != "" {
+		return false
+	}
+	if grants.SIP != nil || grants.Agent != nil || grants.Inference != nil || grants.Observability != nil {
+		return false
+	}
+	v := grants.Video
+	granted := v.RoomList || v.RoomRecord || v.RoomAdmin || v.RoomJoin || v.IngressAdmin || v.Hidden || v.Recorder || v.Agent ||
+		v.CanPublish != nil || v.CanSubscribe != nil || v.CanPublishData != nil || v.CanUpdateOwnMetadata != nil ||
+		v.CanSubscribeMetrics != nil || v.CanManageAgentSession != nil || len(v.CanPublishSources) > 0 || v.DestinationRoom != ""
+	return !granted
+}
+
+// verdict says what is wrong with a token in words of ours: the library's may quote it.
+func verdict(err error) string {
+	switch {
+	case errors.Is(err, jwt.ErrTokenSignatureInvalid):
+		return "access token has a wrong signature: the API secret does not fit the API key, or the algorithm is not HS256"
+	case errors.Is(err, jwt.ErrTokenExpired):
+		return "access token is expired"
+	case errors.Is(err, jwt.ErrTokenNotValidYet), errors.Is(err, jwt.ErrTokenUsedBeforeIssued):
+		return "access token is not valid yet: check the clock of the machine that made it"
+	default:
+		return "access token is invalid"
+	}
+}
+
+func unauthenticated(msg string) twirp.Error {
+	return twirp.NewError(twirp.Unauthenticated, msg)
+}
