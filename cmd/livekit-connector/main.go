@@ -93,7 +93,7 @@ func check(c *app.Config, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, strings.TrimPrefix(err.Error(), "app: "))
 		return exitLiveKit
 	}
-	fmt.Fprintf(stdout, "configuration ok; LiveKit at %s accepts api_key %s\n", c.HTTPURL(), c.APIKey)
+	fmt.Fprintf(stdout, "configuration ok; LiveKit at %s accepts the credentials\n", c.HTTPURL())
 	return exitOK
 }
 

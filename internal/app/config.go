@@ -18,10 +18,10 @@ type Secret = settings.Secret
 // The tags are the documentation: --help and the tables of the README are made from them.
 type Config struct {
 	WSURL         string            `yaml:"ws_url" env:"LIVEKIT_WS_URL,LIVEKIT_URL" group:"LiveKit" help:"URL of livekit-server, ws://, wss://, http:// or https://. Required."`
-	APIKey        string            `yaml:"api_key" env:"LIVEKIT_API_KEY" help:"API key with which the connector joins rooms; requests signed with it are accepted. Required."`
+	APIKey        string            `yaml:"api_key" env:"LIVEKIT_API_KEY" help:"API key that livekit-server knows: requests signed with it are accepted, and rooms are joined with it. Required."`
 	APISecret     Secret            `yaml:"api_secret" env:"LIVEKIT_API_SECRET" help:"Secret of api_key. Required."`
 	APISecretFile string            `yaml:"api_secret_file" env:"LIVEKIT_API_SECRET_FILE" help:"File with the secret of api_key, instead of api_secret."`
-	Keys          map[string]Secret `yaml:"keys" help:"Further API keys with their secrets whose requests are accepted. A call can be steered only with the key that made it."`
+	Keys          map[string]Secret `yaml:"keys" help:"Further API keys that livekit-server knows, with their secrets. A call joins its room with the key that signed its request, and only that key can steer it."`
 	KeysFile      string            `yaml:"keys_file" help:"File with further keys, one 'key: secret' a line, instead of keys."`
 
 	Port             int      `yaml:"port" group:"HTTP" help:"Port of the API (livekit.Connector over Twirp). 0 takes any free port."`

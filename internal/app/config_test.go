@@ -180,8 +180,8 @@ F:9: whatsapp.api_versions: 22.0 is older than 23.0
 F:12: rtc.port_range_end: 10000 is below port_range_start 20000
 F:13: rtc.nat_1_to_1_ips: "example.com" is not an IP address
 F:14: rtc.ips.includes: "10.0.0.0/33" is neither an IP address nor a network such as 10.0.0.0/8
-F:15: rtc.ice_servers[0]: a TURN server needs username and credential
-F:15: rtc.ice_servers[1].urls: want stun:host:port or turn:host:port?transport=udp
+F:16: rtc.ice_servers[0]: a TURN server needs username and credential
+F:16: rtc.ice_servers[1].urls: want stun:host:port or turn:host:port?transport=udp
 F:19: logging.level: "loud" is not one of debug, info, warn and error`, strings.ReplaceAll(err.Error(), file, "F"))
 	require.NotContains(t, err.Error(), "hunter2")
 }

@@ -226,7 +226,8 @@ Usage:
   livekit-connector config [flags]       print the effective configuration, secrets hidden, and where each value is from
   livekit-connector check [flags]        the same checks as at start: configuration, LiveKit's URL and credentials
   livekit-connector healthcheck [flags]  ask the connector on this machine whether it is alive (for containers)
-  livekit-connector version              version, commit, Go and libopus
+  livekit-connector version              version, commit, Go and libopus; also --version
+  livekit-connector help                 this text; also --help
 
 Every key of the YAML file is a flag and an environment variable too. A flag wins over the environment, the environment
 over the file, the file over the default. Lists are separated by commas in flags and variables; lists of objects are

@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,14 +26,25 @@ var ErrLiveKitRefused = errors.New("app: LiveKit refuses the credentials")
 // preflightRetry is the pause between attempts to reach LiveKit.
 const preflightRetry = 250 * time.Millisecond
 
-// CheckLiveKit asks LiveKit for a room that does not exist: the smallest request that needs a valid key, secret and clock.
-// A server that is still starting is tried again until ctx ends; a wrong secret is not.
+// CheckLiveKit asks LiveKit, with every API key, for a room that does not exist: the smallest request that needs a valid
+// key, secret and clock. A server that is still starting is tried again until ctx ends; a wrong secret is not.
 func CheckLiveKit(ctx context.Context, c *Config) error {
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment}
 	defer transport.CloseIdleConnections()
 	client := livekit.NewRoomServiceProtobufClient(c.HTTPURL(), &http.Client{Transport: transport})
+	keys := map[string]Secret{c.APIKey: c.APISecret}
+	maps.Copy(keys, c.Keys)
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if err := checkKey(ctx, client, c.HTTPURL(), key, keys[key]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkKey(ctx context.Context, client livekit.RoomService, where, key string, secret Secret) error {
 	for {
-		err := listNoRooms(ctx, client, c)
+		err := explain(listNoRooms(ctx, client, key, secret), where, key)
 		if err == nil || errors.Is(err, ErrLiveKitRefused) || !retryable(err) {
 			return err
 		}
@@ -43,36 +56,35 @@ func CheckLiveKit(ctx context.Context, c *Config) error {
 	}
 }
 
-func listNoRooms(ctx context.Context, client livekit.RoomService, c *Config) error {
-	token, err := auth.NewAccessToken(c.APIKey, c.APISecret.Reveal()).
+func listNoRooms(ctx context.Context, client livekit.RoomService, key string, secret Secret) error {
+	token, err := auth.NewAccessToken(key, secret.Reveal()).
 		SetVideoGrant(&auth.VideoGrant{RoomList: true}).
 		SetValidFor(time.Minute).
 		ToJWT()
 	if err != nil {
-		return fmt.Errorf("%w: sign a token with api_secret: %w", ErrLiveKitRefused, err)
+		return fmt.Errorf("sign a token: %w", err)
 	}
 	ctx, err = twirp.WithHTTPRequestHeaders(ctx, http.Header{"Authorization": {"Bearer " + token}})
 	if err != nil {
 		return fmt.Errorf("prepare request to LiveKit: %w", err)
 	}
 	_, err = client.ListRooms(ctx, &livekit.ListRoomsRequest{Names: []string{"livekit-connector-preflight"}})
-	return explain(err, c)
+	return err
 }
 
-// explain sorts what came back into unreachable and refused and says which key to look at.
-func explain(err error, c *Config) error {
+// explain sorts what came back into unreachable and refused and says what to look at.
+func explain(err error, where, key string) error {
 	if err == nil {
 		return nil
 	}
-	where := c.HTTPURL()
 	rejected, ok := errors.AsType[twirp.Error](err)
 	if !ok {
 		return fmt.Errorf("%w at %s: %w", ErrLiveKitUnreachable, where, err)
 	}
 	switch rejected.Code() {
 	case twirp.Unauthenticated, twirp.PermissionDenied:
-		return fmt.Errorf("%w: %s says %q for api_key %s: look at api_key, api_secret and this machine's clock",
-			ErrLiveKitRefused, where, redactText(rejected.Msg()), c.APIKey)
+		return fmt.Errorf("%w: %s says %q about API key %s: look at the key, its secret and this machine's clock",
+			ErrLiveKitRefused, where, redactText(rejected.Msg()), key)
 	case twirp.BadRoute, twirp.NotFound:
 		return fmt.Errorf("%w: %s answers, but is no livekit-server: look at ws_url", ErrLiveKitUnreachable, where)
 	default:

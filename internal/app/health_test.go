@@ -1,0 +1,126 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+)
+
+func get(t *testing.T, url string) (status int, body string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	require.NoError(t, err)
+	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return resp.StatusCode, strings.TrimSpace(string(text))
+}
+
+func startServers(t *testing.T, c *Config, probes *Probes) *Servers {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	counter := prometheus.NewCounter(prometheus.CounterOpts{Name: "sample_total"})
+	registry.MustRegister(counter) //nolint:forbidigo // a registry of its own
+	api := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "api "+r.URL.Path) })
+	servers, err := StartServers(c, api, probes, registry, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		require.NoError(t, servers.Shutdown(ctx))
+	})
+	return servers
+}
+
+func TestEverythingOnOnePort(t *testing.T) {
+	probes := NewProbes()
+	full := errors.New("2 of 2 calls, the last to +15550001111")
+	var ready error
+	probes.AddReady("capacity", func(context.Context) error { return ready })
+	probes.AddAlive("loop", func(context.Context) error { return nil })
+	url := startServers(t, &Config{BindAddresses: []string{"127.0.0.1"}}, probes).API.URL()
+
+	for _, step := range []struct {
+		do     func()
+		path   string
+		status int
+		body   string
+	}{
+		{func() {}, "/livez", 200, `{"status":"ok"}`},
+		{func() {}, "/startupz", 503, `{"status":"failing","checks":{"started":"still starting"}}`},
+		{func() {}, "/readyz", 503, `{"status":"failing","checks":{"started":"still starting"}}`},
+		{probes.Started, "/startupz", 200, `{"status":"ok"}`},
+		{func() {}, "/readyz", 200, `{"status":"ok"}`},
+		{func() { ready = full }, "/readyz", 503, `{"status":"failing","checks":{"capacity":"2 of 2 calls, the last to [redacted]"}}`},
+		{func() {}, "/livez", 200, `{"status":"ok"}`},
+		{func() {}, "/twirp/livekit.Connector/X", 200, "api /twirp/livekit.Connector/X"},
+		{func() {}, "/", 200, "api /"},
+	} {
+		step.do()
+		status, body := get(t, url+step.path)
+		require.Equal(t, step.status, status, step.path)
+		require.Equal(t, step.body, body, step.path)
+	}
+	_, body := get(t, url+"/metrics")
+	require.Contains(t, body, "sample_total 0")
+}
+
+func TestPortsOfTheirOwn(t *testing.T) {
+	c := &Config{BindAddresses: []string{"127.0.0.1"}, HealthPort: freePort(t)}
+	c.PrometheusPort = c.HealthPort
+	probes := NewProbes()
+	probes.Started()
+	servers := startServers(t, c, probes)
+	_, body := get(t, servers.API.URL()+"/livez")
+	require.Equal(t, "api /livez", body, "what has a port of its own is not on the API's")
+	_, body = get(t, servers.API.URL()+"/metrics")
+	require.Equal(t, "api /metrics", body)
+
+	require.NoError(t, Healthcheck(t.Context(), c))
+	own := "http://127.0.0.1:" + strconv.Itoa(c.HealthPort)
+	_, body = get(t, own+"/metrics")
+	require.Contains(t, body, "sample_total 0")
+	status, _ := get(t, own+"/twirp/livekit.Connector/X")
+	require.Equal(t, http.StatusNotFound, status)
+}
+
+func TestHealthcheckSaysWhy(t *testing.T) {
+	probes := NewProbes()
+	probes.AddAlive("loop", func(context.Context) error { return errors.New("stuck for 1m") })
+	c := &Config{BindAddresses: []string{"127.0.0.1"}, HealthPort: freePort(t)}
+	require.ErrorContains(t, Healthcheck(t.Context(), c), "connection refused")
+	startServers(t, c, probes)
+	require.ErrorContains(t, Healthcheck(t.Context(), c), `"loop":"stuck for 1m"`)
+	require.Error(t, Healthcheck(t.Context(), &Config{}))
+}
+
+func TestAPortInUseIsNamed(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	c := &Config{BindAddresses: []string{"127.0.0.1"}, PrometheusPort: taken.Addr().(*net.TCPAddr).Port}
+	_, err = StartServers(c, http.NotFoundHandler(), NewProbes(), prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
+	require.ErrorContains(t, err, "listen for metrics")
+	require.ErrorContains(t, err, "address already in use")
+}
+
+// freePort returns a port that was free a moment ago. Only where 0 has another meaning.
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
