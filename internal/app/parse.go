@@ -68,7 +68,7 @@ func (e Env) lookup(name string) (string, bool) {
 func ConfigFields() []settings.Field { return settings.Fields(Config{}, EnvPrefix) }
 
 // ParseCommandLine reads the arguments (without the program's name), the environment and the file they name. The error
-// joins all problems, one *settings.Problem each, with the place of the offending value.
+// joins all problems, one *settings.KeyError each, with the place of the offending value.
 func ParseCommandLine(args []string, env Env) (*CommandLine, error) {
 	fields := ConfigFields()
 	fileFields := settings.Fields(fileFlags{}, EnvPrefix)
@@ -85,9 +85,9 @@ func ParseCommandLine(args []string, env Env) (*CommandLine, error) {
 		line.Command = CommandVersion
 		return line, nil
 	case len(words) > 1:
-		problems = append(problems, &settings.Problem{Text: fmt.Sprintf("one command at most, got %s", strings.Join(words, " "))})
+		problems = append(problems, &settings.KeyError{Text: fmt.Sprintf("one command at most, got %s", strings.Join(words, " "))})
 	case len(words) == 1 && !slices.Contains(commands, words[0]):
-		problems = append(problems, &settings.Problem{Text: fmt.Sprintf("unknown command %q: want one of %s", words[0], strings.Join(commands, ", "))})
+		problems = append(problems, &settings.KeyError{Text: fmt.Sprintf("unknown command %q: want one of %s", words[0], strings.Join(commands, ", "))})
 	case len(words) == 1:
 		line.Command = words[0]
 	}
@@ -112,14 +112,14 @@ func ParseCommandLine(args []string, env Env) (*CommandLine, error) {
 func (l *CommandLine) validate(known []error) []error {
 	reported := make(map[string]bool)
 	for _, err := range known {
-		if p, ok := errors.AsType[*settings.Problem](err); ok {
+		if p, ok := errors.AsType[*settings.KeyError](err); ok {
 			reported[p.Key] = true
 			reported[strings.TrimSuffix(p.Key, "_file")] = true
 		}
 	}
 	var fresh []error
 	for _, err := range unjoin(l.Config.Validate()) {
-		p, ok := errors.AsType[*settings.Problem](err)
+		p, ok := errors.AsType[*settings.KeyError](err)
 		if !ok {
 			fresh = append(fresh, err)
 			continue
@@ -162,7 +162,7 @@ func readDocument(fields []settings.Field, given map[string][]string, env Env) (
 		case bodyFlag && !fileFlag:
 			file = ""
 		default:
-			return "", nil, &settings.Problem{Where: origins["config"] + " and " + origins["config_body"], Text: "give one of them"}
+			return "", nil, &settings.KeyError{Where: origins["config"] + " and " + origins["config_body"], Text: "give one of them"}
 		}
 	}
 	if inline != "" {
@@ -172,7 +172,7 @@ func readDocument(fields []settings.Field, given map[string][]string, env Env) (
 		return "", nil, nil
 	}
 	if body, err = env.ReadFile(file); err != nil {
-		return file, nil, &settings.Problem{Where: origins["config"], Text: err.Error()}
+		return file, nil, &settings.KeyError{Where: origins["config"], Text: err.Error()}
 	}
 	return file, body, nil
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/livekit-connector/livekit-connector/internal/app/settings"
 )
 
-// Validate returns every problem of the configuration, joined; each is a *settings.Problem with the key. It never quotes
+// Validate returns every problem of the configuration, joined; each is a *settings.KeyError with the key. It never quotes
 // a secret.
 func (c *Config) Validate() error {
 	var v validation
@@ -33,7 +33,7 @@ type validation struct {
 }
 
 func (v *validation) add(key, format string, args ...any) {
-	v.problems = append(v.problems, &settings.Problem{Key: key, Text: fmt.Sprintf(format, args...)})
+	v.problems = append(v.problems, &settings.KeyError{Key: key, Text: fmt.Sprintf(format, args...)})
 }
 
 func (v *validation) liveKit(c *Config) {

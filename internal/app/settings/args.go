@@ -25,7 +25,7 @@ func FlagsOf(fields []Field) []Flag {
 
 // ParseArgs splits a command line into flags and the words between them. It takes --name=value, --name value and, for
 // booleans, --name; one dash does as well as two, and everything after a lone -- is a word. Each unknown flag and each
-// flag without its value is a *Problem.
+// flag without its value is a *KeyError.
 func ParseArgs(args []string, known []Flag) (flags map[string][]string, words []string, problems []error) {
 	flags = make(map[string][]string)
 	names := make([]string, 0, len(known))
@@ -46,13 +46,13 @@ func ParseArgs(args []string, known []Flag) (flags map[string][]string, words []
 		i := slices.Index(names, name)
 		switch {
 		case i < 0:
-			problems = append(problems, &Problem{Where: "--" + name, Text: "unknown flag" + suggestFlag(name, names)})
+			problems = append(problems, &KeyError{Where: "--" + name, Text: "unknown flag" + suggestFlag(name, names)})
 			continue
 		case hasValue:
 		case known[i].Bool:
 			value = "true"
 		case len(args) == 0:
-			problems = append(problems, &Problem{Where: "--" + name, Text: "needs a value"})
+			problems = append(problems, &KeyError{Where: "--" + name, Text: "needs a value"})
 			continue
 		default:
 			value, args = args[0], args[1:]
@@ -70,7 +70,7 @@ func suggestFlag(name string, known []string) string {
 	return suggest("--"+name, dashed)
 }
 
-// UnknownEnv returns a *Problem for each variable of environ ("NAME=value") that has the prefix but is none of the
+// UnknownEnv returns a *KeyError for each variable of environ ("NAME=value") that has the prefix but is none of the
 // fields' nor of the further names. What Kubernetes sets for a Service of the same name does not count.
 func UnknownEnv(environ []string, prefix string, fields []Field, further ...string) []error {
 	known := slices.Clone(further)
@@ -83,7 +83,7 @@ func UnknownEnv(environ []string, prefix string, fields []Field, further ...stri
 		if !strings.HasPrefix(name, prefix+"_") || slices.Contains(known, name) || serviceLink(name, prefix) || setByKubernetes(value) {
 			continue
 		}
-		problems = append(problems, &Problem{Where: "$" + name, Text: "unknown variable" + suggest(name, known)})
+		problems = append(problems, &KeyError{Where: "$" + name, Text: "unknown variable" + suggest(name, known)})
 	}
 	return problems
 }
@@ -98,6 +98,6 @@ func serviceLink(name, prefix string) bool {
 	return ok && strings.IndexFunc(port, func(r rune) bool { return r < '0' || r > '9' }) > 0
 }
 
-func problemf(where, key, format string, args ...any) *Problem {
-	return &Problem{Where: where, Key: key, Text: fmt.Sprintf(format, args...)}
+func problemf(where, key, format string, args ...any) *KeyError {
+	return &KeyError{Where: where, Key: key, Text: fmt.Sprintf(format, args...)}
 }

@@ -31,7 +31,7 @@ func decodeDocument(v reflect.Value, name string, body io.Reader, set func(key, 
 		return []error{syntaxProblem(name, err)}
 	}
 	if err := dec.Decode(&more); err == nil {
-		return []error{&Problem{Where: d.place(&more), Text: "a second YAML document: everything belongs into one"}}
+		return []error{&KeyError{Where: d.place(&more), Text: "a second YAML document: everything belongs into one"}}
 	} else if !errors.Is(err, io.EOF) {
 		return []error{syntaxProblem(name, err)}
 	}
@@ -45,11 +45,11 @@ func syntaxProblem(name string, err error) error {
 	if strings.HasPrefix(text, "line ") {
 		text = "near " + text
 	}
-	return &Problem{Where: name, Text: text}
+	return &KeyError{Where: name, Text: text}
 }
 
 func (d *decoder) problem(n *yaml.Node, key, format string, args ...any) {
-	d.problems = append(d.problems, &Problem{Where: d.place(n), Key: key, Text: fmt.Sprintf(format, args...)})
+	d.problems = append(d.problems, &KeyError{Where: d.place(n), Key: key, Text: fmt.Sprintf(format, args...)})
 }
 
 // value sets v from n. A key without a value leaves v as it is.

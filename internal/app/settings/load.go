@@ -47,7 +47,7 @@ type loader struct {
 	problems []error
 }
 
-// Load fills cfg, a pointer to a struct that holds the defaults. The error joins every *Problem found; what could be
+// Load fills cfg, a pointer to a struct that holds the defaults. The error joins every *KeyError found; what could be
 // read is set all the same, so that a caller can look for further problems.
 func Load(cfg any, in Input) (Origins, error) {
 	l := loader{in: in, root: reflect.ValueOf(cfg).Elem(), origins: Origins{}, levels: map[string]level{}}
@@ -144,7 +144,7 @@ func (l *loader) secretFilesInList(f Field) {
 				}
 				key := f.Key + "[" + strconv.Itoa(i) + "]." + secret + "_file"
 				if item.Field(n).String() != "" {
-					l.problems = append(l.problems, &Problem{Where: l.origins[f.Key], Key: key, Text: "set this or " + secret + ", not both"})
+					l.problems = append(l.problems, &KeyError{Where: l.origins[f.Key], Key: key, Text: "set this or " + secret + ", not both"})
 					continue
 				}
 				l.readSecret(item.Field(n), item.Field(m).String(), key, l.origins[f.Key])
@@ -156,12 +156,12 @@ func (l *loader) secretFilesInList(f Field) {
 func (l *loader) readSecret(v reflect.Value, name, key, where string) {
 	content, err := l.in.ReadFile(name)
 	if err != nil {
-		l.problems = append(l.problems, &Problem{Where: where, Key: key, Text: err.Error()})
+		l.problems = append(l.problems, &KeyError{Where: where, Key: key, Text: err.Error()})
 		return
 	}
 	text := strings.TrimRight(string(content), "\r\n")
 	if strings.TrimSpace(text) == "" {
-		l.problems = append(l.problems, &Problem{Where: where, Key: key, Text: name + " is empty"})
+		l.problems = append(l.problems, &KeyError{Where: where, Key: key, Text: name + " is empty"})
 		return
 	}
 	l.problems = append(l.problems, setText(v, text, name, key)...)

@@ -49,8 +49,8 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // MarshalYAML keeps the secret out of YAML.
 func (s Secret) MarshalYAML() (any, error) { return s.String(), nil }
 
-// Problem is one thing that is wrong with the configuration. It never quotes a secret.
-type Problem struct {
+// KeyError is one thing that is wrong with the configuration. It never quotes a secret.
+type KeyError struct {
 	// Where is the place of the value: "config.yaml:12", "$CONNECTOR_PORT", "--port"; empty for a default.
 	Where string
 	// Key is the path of the key, "rtc.port_range_end"; empty if there is none.
@@ -60,7 +60,7 @@ type Problem struct {
 }
 
 // Error returns place, key and text, separated by colons.
-func (p *Problem) Error() string {
+func (p *KeyError) Error() string {
 	parts := make([]string, 0, 3)
 	for _, part := range []string{p.Where, p.Key, p.Text} {
 		if part != "" {

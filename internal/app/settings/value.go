@@ -33,7 +33,7 @@ func setText(v reflect.Value, text, where, key string) []error {
 		return nil
 	}
 	if err := setScalar(v, text); err != nil {
-		return []error{&Problem{Where: where, Key: key, Text: err.Error()}}
+		return []error{&KeyError{Where: where, Key: key, Text: err.Error()}}
 	}
 	return nil
 }
@@ -41,7 +41,7 @@ func setText(v reflect.Value, text, where, key string) []error {
 func setYAMLText(v reflect.Value, text, where, key string) []error {
 	var doc yaml.Node
 	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
-		return []error{&Problem{Where: where, Key: key, Text: "is not YAML"}}
+		return []error{&KeyError{Where: where, Key: key, Text: "is not YAML"}}
 	}
 	if doc.Kind == 0 {
 		v.Set(reflect.Zero(v.Type()))
