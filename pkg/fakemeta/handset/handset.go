@@ -1,0 +1,213 @@
+// Package handset is the WhatsApp user's phone behind Meta's relay: it says
+// known speech in the way WhatsApp does, keeps every packet it gets, and judges
+// them afterwards.
+//
+// It sends Opus of 20 ms, one SSRC, no header extensions, on a clock with
+// absolute deadlines, and RTCP beside it. What it gets it only files away; the
+// decoding and judging happen in Report and Recording, so that a busy machine
+// cannot make the phone lose audio.
+package handset
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+
+	"github.com/livekit-connector/livekit-connector/media/opus"
+)
+
+const (
+	clockRate     = 48000 // RTP ticks per second (RFC 7587, section 4.1)
+	frameDuration = 20 * time.Millisecond
+	frameTicks    = clockRate / 50
+
+	// DefaultPayloadType and DefaultDTMFPayloadType are Meta's own.
+	DefaultPayloadType     = 111
+	DefaultDTMFPayloadType = 126
+	// DefaultBitrate is what Meta's offers ask for: maxaveragebitrate=20000.
+	DefaultBitrate = 20000
+	// DefaultRate is the phone's sample rate in both directions:
+	// maxplaybackrate=16000.
+	DefaultRate = 16000
+	// DefaultCNAME is what live offers carry.
+	DefaultCNAME = "WhatsAppAudioStream1"
+	// DefaultRTCPInterval is libwebrtc's for audio.
+	DefaultRTCPInterval = 5 * time.Second
+)
+
+// Sender is the way to the business; relay.Session is one.
+type Sender interface {
+	// WriteRTP must not keep p.
+	WriteRTP(p *rtp.Packet) error
+	// WriteRTCP sends one compound packet.
+	WriteRTCP(packets []rtcp.Packet) error
+}
+
+// Fate is what happens to one packet of the phone on its way.
+type Fate int
+
+// The fates a packet can have.
+const (
+	// Deliver sends the packet as it should be.
+	Deliver Fate = iota
+	// Drop loses it.
+	Drop
+	// Duplicate sends it twice.
+	Duplicate
+	// Swap sends it after the packet that follows it.
+	Swap
+)
+
+// Options is a phone and what its user says. Zero values mean what a WhatsApp
+// phone does; only Sender is needed.
+type Options struct {
+	// Sender takes what the phone sends.
+	Sender Sender
+	// Voice is what the user says: mono PCM16 at Rate, not copied. None makes the
+	// user silent.
+	Voice []int16
+	// Rate in Hz of Voice and of the Recording: 8000, 12000, 16000, 24000 or
+	// 48000. Zero means DefaultRate.
+	Rate int
+	// Loop says Voice over and over, with both silences around it each time.
+	Loop bool
+	// SilenceBefore and SilenceAfter surround Voice; frames of silence are sent.
+	SilenceBefore, SilenceAfter time.Duration
+
+	// PayloadType, DTMFPayloadType of both directions, and the SSRC, CNAME and
+	// Bitrate (bits per second) of what is sent. Zero SSRC picks one.
+	PayloadType, DTMFPayloadType uint8
+	SSRC                         uint32
+	CNAME                        string
+	Bitrate                      int
+	// RTCPInterval between reports; zero means DefaultRTCPInterval.
+	RTCPInterval time.Duration
+	// Impair decides the fate of the n-th RTP packet sent, counted from 0. Nil
+	// delivers all. It runs on the phone's clock.
+	Impair func(n uint64) Fate
+	// Logger takes what goes wrong; nil discards it.
+	Logger *slog.Logger
+}
+
+func (o *Options) setDefaults() {
+	if o.Rate == 0 {
+		o.Rate = DefaultRate
+	}
+	if o.PayloadType == 0 {
+		o.PayloadType = DefaultPayloadType
+	}
+	if o.DTMFPayloadType == 0 {
+		o.DTMFPayloadType = DefaultDTMFPayloadType
+	}
+	for o.SSRC == 0 {
+		o.SSRC = rand.Uint32()
+	}
+	if o.CNAME == "" {
+		o.CNAME = DefaultCNAME
+	}
+	if o.Bitrate == 0 {
+		o.Bitrate = DefaultBitrate
+	}
+	if o.RTCPInterval == 0 {
+		o.RTCPInterval = DefaultRTCPInterval
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// ErrNotRunning is returned by SendDTMF when the phone does not speak.
+var ErrNotRunning = errors.New("handset: not running")
+
+// Handset is one phone in one call. It is safe for concurrent use. Stop it if it
+// was started.
+type Handset struct {
+	// Constant after New.
+	opts Options
+	enc  *opus.Encoder
+	quit chan struct{}
+	done chan struct{}
+
+	mu      sync.Mutex // guards all below; never held while sending
+	started bool
+	stopped bool
+	sent    sent
+	tones   []*tone
+	got     inbound
+}
+
+// New makes a phone; it neither sends nor needs Stop before Start.
+func New(o Options) (*Handset, error) {
+	if o.Sender == nil {
+		return nil, errors.New("handset: no sender")
+	}
+	o.setDefaults()
+	enc, err := opus.NewEncoder(opus.EncoderOptions{
+		SampleRate: o.Rate, Bitrate: o.Bitrate, InbandFEC: true, ExpectedLossPercent: 10,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("create voice encoder: %w", err)
+	}
+	return &Handset{
+		opts: o,
+		enc:  enc,
+		quit: make(chan struct{}),
+		done: make(chan struct{}),
+	}, nil
+}
+
+// SSRC is the one of everything the phone sends.
+func (h *Handset) SSRC() uint32 { return h.opts.SSRC }
+
+// Start begins to speak and to report by RTCP. What the Sender refuses is counted
+// and lost, as on a path that is not up yet. A phone starts once.
+func (h *Handset) Start() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.started || h.stopped {
+		return errors.New("handset: started before")
+	}
+	h.started = true
+	go h.speak()
+	return nil
+}
+
+// Stop ends speaking and waits for the phone's goroutine. What is received later
+// is still filed. Later calls do nothing.
+func (h *Handset) Stop() {
+	h.mu.Lock()
+	first := !h.stopped
+	h.stopped = true
+	started := h.started
+	h.mu.Unlock()
+	if first {
+		close(h.quit)
+	}
+	if started {
+		<-h.done
+	}
+}
+
+// Spoken is how much the phone sent.
+type Spoken struct {
+	// Packets of RTP, Reports of RTCP (compound packets) and Digits of DTMF.
+	Packets, Reports, Digits uint64
+	// Refused counts what the Sender returned an error for.
+	Refused uint64
+	// Began is when the first packet was due; VoiceEnded when the user had said
+	// everything once, zero before.
+	Began, VoiceEnded time.Time
+}
+
+// Spoken returns what the phone sent so far.
+func (h *Handset) Spoken() Spoken {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.sent.Spoken
+}

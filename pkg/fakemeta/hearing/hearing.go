@@ -1,0 +1,108 @@
+// Package hearing compares what was said with what was heard. It finds out where
+// in a recording a known piece of speech is, how loud it is, which parts of it
+// are missing, and whether it still is the same speech.
+//
+// It is made to tell a working audio path from a broken one, not to grade codecs:
+// speech through Opus at 20 kb/s twice passes; a hole of 100 ms, a clipped first
+// syllable, another voice, noise or an echo do not.
+package hearing
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// The limits Verdict.OK applies.
+const (
+	MinSimilarity = 0.75
+	MinCoverage   = 0.95
+	MaxGap        = 70 * time.Millisecond
+	MaxEcho       = 0.25
+	MaxNoise      = -15.0 // dB relative to the speech
+	MaxGain       = 12.0  // dB, up or down
+)
+
+// Verdict is the result of Compare.
+type Verdict struct {
+	// Found says that the speech was found at all; without it all below is zero.
+	Found bool
+	// Lag is where in heard the first sample of said is; negative when heard
+	// begins later than said.
+	Lag time.Duration
+	// GainDB is how much louder heard is than said.
+	GainDB float64
+	// Coverage, 0 to 1, is the share of the speech (pauses excluded) that arrived
+	// as it was said.
+	Coverage float64
+	// Similarity, up to 1, is the mean correlation of the spectrum's shape over
+	// time. The same speech through a codec has above 0.9, another speech about 0.
+	Similarity float64
+	// First and Last say whether the first and the last syllable were heard.
+	First, Last bool
+	// LongestGap is the longest stretch of speech in a row that is missing; Gaps is
+	// the number of those longer than MaxGap.
+	LongestGap time.Duration
+	Gaps       int
+	// Echo, 0 to 1, is how strongly the speech is heard a second time on top of
+	// itself, and EchoLag how much later (negative: earlier).
+	Echo    float64
+	EchoLag time.Duration
+	// NoiseDB is how loud heard is in the pauses of said, relative to the speech.
+	NoiseDB float64
+	// Extra is how much of heard, outside of where said was found, is about as
+	// loud as the speech. A looping speaker causes it; OK ignores it.
+	Extra time.Duration
+	// Segments are the parts of said that have speech, in order.
+	Segments []Segment
+}
+
+// Segment is a stretch of said with speech in it.
+type Segment struct {
+	// Start in said, and Length.
+	Start, Length time.Duration
+	// Coverage, 0 to 1, is the share of its speech that arrived.
+	Coverage float64
+	// Similarity as in Verdict.
+	Similarity float64
+	// Heard is the judgement.
+	Heard bool
+}
+
+// OK says that a human would have understood every word.
+func (v Verdict) OK() bool { return len(v.Problems()) == 0 }
+
+// Problems says in plain words what is wrong; empty means OK.
+func (v Verdict) Problems() []string {
+	if !v.Found {
+		return []string{"the speech was not heard at all"}
+	}
+	var p []string
+	add := func(bad bool, format string, args ...any) {
+		if bad {
+			p = append(p, fmt.Sprintf(format, args...))
+		}
+	}
+	add(!v.First, "the beginning is clipped")
+	add(!v.Last, "the end is missing")
+	add(v.Coverage < MinCoverage, "only %.0f %% of the speech arrived", 100*v.Coverage)
+	add(v.LongestGap > MaxGap, "there is a hole of %d ms", v.LongestGap.Milliseconds())
+	add(v.Similarity < MinSimilarity, "it sounds different (similarity %.2f)", v.Similarity)
+	add(v.Echo > MaxEcho, "it is heard twice, %d ms apart", v.EchoLag.Abs().Milliseconds())
+	add(v.NoiseDB > MaxNoise, "the pauses are noisy (%.0f dB)", v.NoiseDB)
+	add(v.GainDB > MaxGain || v.GainDB < -MaxGain, "the level is off by %+.0f dB", v.GainDB)
+	return p
+}
+
+// String is the verdict in one sentence.
+func (v Verdict) String() string {
+	if !v.Found {
+		return "The speech was not heard at all."
+	}
+	numbers := fmt.Sprintf("%.0f %% of the speech arrived %d ms after the start, similarity %.2f, level %+.1f dB, longest hole %d ms",
+		100*v.Coverage, v.Lag.Milliseconds(), v.Similarity, v.GainDB, v.LongestGap.Milliseconds())
+	if p := v.Problems(); len(p) > 0 {
+		return "Not heard well: " + strings.Join(p, ", ") + " (" + numbers + ")."
+	}
+	return "Heard well: " + numbers + "."
+}
