@@ -1,0 +1,84 @@
+package media
+
+import (
+	"time"
+
+	"github.com/pion/rtp"
+)
+
+// Source is one voice that may be heard on a Line: a subscribed track. It is a
+// Writer for that track's RTP packets. All methods may be called from any
+// goroutine; packets of one source must come from one at a time.
+type Source struct {
+	id   string
+	line *Line
+
+	// Guarded by line.mu.
+	muted     bool
+	speaking  bool // the room says so
+	closed    bool
+	lastHeard time.Duration // when the last packet with speech in it came
+
+	in        follower
+	aligned   bool // seqOffset and tsOffset say where its packets go
+	seqOffset uint16
+	tsOffset  uint32
+	duration  uint32 // of its newest packet, in ticks
+}
+
+// ID returns the name given to AddSource.
+func (s *Source) ID() string { return s.id }
+
+// WriteRTP offers a packet to the line, which relays it if this is the source it
+// has chosen and drops it otherwise; neither is an error. The error is the
+// destination's.
+func (s *Source) WriteRTP(p *rtp.Packet) error { return s.line.receive(s, p) }
+
+// SetMuted takes the source off the line at once, or lets it back in.
+func (s *Source) SetMuted(muted bool) {
+	l := s.line
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.muted = muted
+	if muted {
+		l.releaseLocked(s)
+	}
+}
+
+// SetSpeaking tells what the room's speaker detection thinks of the source. It
+// is a hint, some hundred milliseconds old: it decides between two sources that
+// both send, not whether one that sends is heard.
+func (s *Source) SetSpeaking(speaking bool) {
+	l := s.line
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.speaking = speaking
+}
+
+// Close takes the source off the line for good. Its packets are dropped from then
+// on. Idempotent.
+func (s *Source) Close() {
+	l := s.line
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.closed = true
+	l.releaseLocked(s)
+}
+
+// align maps the source's packets so that the one with header h is the next of
+// the line.
+func (s *Source) align(h *rtp.Header, seq uint16, ts uint32) {
+	s.seqOffset, s.tsOffset = seq-h.SequenceNumber, ts-h.Timestamp
+	s.aligned = true
+	s.in.seal()
+}
+
+// unalign forgets where the source's packets go: the line went on without it.
+// What is still on its way from before has no place any more.
+func (s *Source) unalign() {
+	s.aligned = false
+	s.in.seal()
+}
