@@ -4,6 +4,7 @@
 #
 #   scripts/deps.sh           Go, a C compiler, pkg-config, libopus, libsoxr
 #   scripts/deps.sh protoc    the same and the protocol buffer compiler
+#   scripts/deps.sh sdks      the same and Node and Python, for the end-to-end tests
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -32,9 +33,17 @@ if command -v pkg-config >/dev/null; then
 else
 	missing+=(pkg-config libopus-dev libsoxr-dev)
 fi
-if [ "${1-}" = protoc ] && ! command -v protoc >/dev/null; then
-	missing+=(protobuf-compiler)
-fi
+case "${1-}" in
+protoc)
+	command -v protoc >/dev/null || missing+=(protobuf-compiler)
+	;;
+sdks)
+	command -v node >/dev/null || missing+=(nodejs)
+	command -v npm >/dev/null || missing+=(npm)
+	# Debian ships venv without ensurepip, which is what makes it work.
+	python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
+	;;
+esac
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 if ! command -v apt-get >/dev/null; then
