@@ -1,0 +1,115 @@
+package roomleg_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/livekit/protocol/livekit"
+	"github.com/stretchr/testify/require"
+
+	"github.com/livekit-connector/livekit-connector/internal/livekittest"
+	"github.com/livekit-connector/livekit-connector/internal/roomleg"
+)
+
+func TestEndsThatOthersDecide(t *testing.T) {
+	for name, test := range map[string]struct {
+		end  func(b *bench) error
+		want error
+	}{
+		"room deleted": {func(b *bench) error { return b.srv.DeleteRoom(b.ctx, "r") }, roomleg.ErrRoomDeleted},
+		"removed": {
+			func(b *bench) error { return b.srv.RemoveParticipant(b.ctx, "r", "caller") }, roomleg.ErrRemoved,
+		},
+		"identity taken": {
+			func(b *bench) error { b.human("r", "caller"); return nil }, roomleg.ErrDuplicateIdentity,
+		},
+		"server killed": {func(b *bench) error { b.srv.Kill(); return nil }, roomleg.ErrConnectionLost},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			opts := b.options("r", "caller")
+			opts.ReconnectTimeout = 300 * time.Millisecond
+			leg := b.join(opts)
+			require.NoError(t, leg.Publish(b.ctx))
+			require.NoError(t, leg.Err())
+			require.NoError(t, test.end(b))
+			b.waitClosed(leg.Done(), "the end")
+			require.ErrorIs(t, leg.Err(), test.want)
+			require.ErrorIs(t, leg.SetAttributes(map[string]string{"a": "b"}), roomleg.ErrNotInRoom)
+			require.NoError(t, leg.Leave(livekit.DisconnectReason_CLIENT_INITIATED))
+			require.ErrorIs(t, leg.Err(), test.want, "leaving afterwards does not change why")
+		})
+	}
+}
+
+func TestOthersSeeTheReasonOfLeaving(t *testing.T) {
+	b := newBench(t)
+	for _, reason := range []livekit.DisconnectReason{
+		livekit.DisconnectReason_CLIENT_INITIATED, livekit.DisconnectReason_USER_REJECTED,
+		livekit.DisconnectReason_USER_UNAVAILABLE,
+	} {
+		t.Run(reason.String(), func(t *testing.T) {
+			human := b.human(reason.String(), "human")
+			leg := b.join(b.options(reason.String(), "caller"))
+			require.NoError(t, leg.Publish(b.ctx))
+			b.wait(human, livekittest.Is(livekittest.EventTrackPublished, "caller"))
+			require.NoError(t, leg.Leave(reason))
+			require.NoError(t, leg.Leave(livekit.DisconnectReason_CLIENT_INITIATED), "again")
+			require.Equal(t, reason, b.wait(human, livekittest.Is(livekittest.EventLeft, "caller")).Reason)
+			b.waitClosed(leg.Done(), "done")
+			require.NoError(t, leg.Err())
+			require.ErrorIs(t, leg.Publish(b.ctx), roomleg.ErrNotInRoom)
+		})
+	}
+}
+
+func TestCallSurvivesAServerRestart(t *testing.T) {
+	b := newBench(t)
+	human := b.human("r", "human")
+	track, err := human.Publish(livekittest.TrackOptions{})
+	require.NoError(t, err)
+	leg := b.join(b.options("r", "caller"))
+	require.NoError(t, leg.Publish(b.ctx))
+	b.eventually("track", func() bool { return leg.Stats().Listening == 1 })
+	require.NoError(t, track.Send(b.ctx, voiceOf('1', 20)))
+	b.phoneHears('1', 20)
+	require.NoError(t, leg.SetAttributes(map[string]string{"whatsapp.callStatus": "active"}))
+
+	require.NoError(t, b.srv.Restart(b.ctx))
+	b.wait(human, livekittest.Is(livekittest.EventReconnected, ""))
+	// Both talk all the time until both are heard again.
+	spoken := make(chan struct{})
+	go func() {
+		defer close(spoken)
+		for i := 0; b.ctx.Err() == nil; i++ {
+			b.speak(leg, voiceOf('c', 10), uint16(i*10), uint32(i*10*960))
+			if heard, _ := b.phone.from('2'); len(heard) > 50 && countOf(human, 'c') > 50 {
+				return
+			}
+		}
+	}()
+	for b.ctx.Err() == nil {
+		if heard, _ := b.phone.from('2'); len(heard) > 50 && countOf(human, 'c') > 50 {
+			break
+		}
+		require.NoError(t, track.Send(b.ctx, voiceOf('2', 10)))
+	}
+	<-spoken
+	require.NoError(t, b.ctx.Err())
+	require.NotZero(t, leg.Stats().Unbound+leg.Stats().Overflowed, "the gap is counted")
+	t.Logf("%+v", leg.Stats())
+	info, err := b.srv.Participant(b.ctx, "r", "caller")
+	require.NoError(t, err)
+	require.Equal(t, "active", info.Attributes["whatsapp.callStatus"])
+	require.NoError(t, leg.Err())
+}
+
+func countOf(p *livekittest.Participant, who byte) int {
+	n := 0
+	for _, packet := range p.Heard("caller").Audio() {
+		if packet.Payload[1] == who {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,115 @@
+package roomleg
+
+import (
+	"bytes"
+	"strings"
+	"time"
+
+	lksdk "github.com/livekit/server-sdk-go/v2"
+	"github.com/pion/rtp"
+	"github.com/pion/webrtc/v4"
+
+	"github.com/livekit-connector/livekit-connector/media"
+)
+
+// maxPacket is more than any Opus packet with its RTP header: 1,275 bytes a frame (RFC 6716 section 3.4).
+const maxPacket = 1500
+
+// serverSilenceBytes is the length of the silence that livekit-server itself puts into a track that is muted or starts
+// without packets: media.SilenceFrame, filled up with zeros (pkg/sfu, OpusSilenceFrame).
+const serverSilenceBytes = 80
+
+// listener is one track that the leg hears.
+type listener struct {
+	track  *webrtc.TrackRemote
+	source *media.Source
+}
+
+// stop takes the track off the line now and makes its reader end.
+func (h *listener) stop() {
+	h.source.Close()
+	_ = h.track.SetReadDeadline(time.Unix(1, 0))
+}
+
+// listen starts to hear a track that the server has begun to send us.
+func (l *Leg) listen(track *webrtc.TrackRemote, pub *lksdk.RemoteTrackPublication) {
+	if l.opts.Line == nil || track.Kind() != webrtc.RTPCodecTypeAudio {
+		return
+	}
+	if mime := track.Codec().MimeType; !strings.EqualFold(mime, webrtc.MimeTypeOpus) {
+		l.log.Warn("room track not heard: codec is not Opus", "trackID", pub.SID(), "codec", mime)
+		return
+	}
+	h := &listener{track: track, source: l.opts.Line.AddSource(pub.SID())}
+	h.source.SetMuted(pub.IsMuted())
+	l.mu.Lock()
+	if l.closing || l.finished {
+		l.mu.Unlock()
+		h.source.Close()
+		return
+	}
+	before := l.listeners[pub.SID()]
+	l.listeners[pub.SID()] = h
+	l.tasks.Go(func() { l.read(pub.SID(), h) })
+	l.mu.Unlock()
+	if before != nil {
+		before.stop()
+	}
+	l.changed()
+}
+
+// unlisten ends the hearing of a track. A newer listener of the same track stays.
+func (l *Leg) unlisten(track *webrtc.TrackRemote) {
+	l.mu.Lock()
+	var gone *listener
+	for sid, h := range l.listeners {
+		if h.track == track {
+			gone = h
+			delete(l.listeners, sid)
+		}
+	}
+	l.mu.Unlock()
+	if gone != nil {
+		gone.stop()
+	}
+}
+
+// unlistenAll ends the hearing of all tracks.
+func (l *Leg) unlistenAll() {
+	l.mu.Lock()
+	gone := l.listeners
+	l.listeners = make(map[string]*listener)
+	l.mu.Unlock()
+	for _, h := range gone {
+		h.stop()
+	}
+}
+
+// read moves a track's packets to the line until the track ends, in a goroutine of its own. It reuses one packet.
+func (l *Leg) read(sid string, h *listener) {
+	defer func() {
+		h.source.Close()
+		l.mu.Lock()
+		if l.listeners[sid] == h {
+			delete(l.listeners, sid)
+		}
+		l.mu.Unlock()
+	}()
+	var (
+		buf    [maxPacket]byte
+		packet rtp.Packet
+	)
+	for {
+		n, _, err := h.track.Read(buf[:])
+		if err != nil {
+			return // the track or the connection ended, or stop was called
+		}
+		if packet.Unmarshal(buf[:n]) != nil || len(packet.Payload) == 0 {
+			continue // padding
+		}
+		if len(packet.Payload) == serverSilenceBytes && bytes.HasPrefix(packet.Payload, media.SilenceFrame) {
+			packet.Payload = packet.Payload[:len(media.SilenceFrame)]
+		}
+		_ = h.source.WriteRTP(&packet) // the error is the phone leg's, which knows it itself
+	}
+}

@@ -1,0 +1,184 @@
+package roomleg_test
+
+import (
+	"context"
+	"encoding/binary"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/livekit/protocol/livekit"
+	"github.com/pion/rtp"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/livekit-connector/livekit-connector/internal/livekittest"
+	"github.com/livekit-connector/livekit-connector/internal/roomleg"
+	"github.com/livekit-connector/livekit-connector/media"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// bench is one server, one line to a phone, and what the phone got.
+type bench struct {
+	t     *testing.T
+	ctx   context.Context //nolint:containedctx // the test's deadline
+	srv   *livekittest.Server
+	http  *http.Client
+	line  *media.Line
+	phone *phone
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	srv, err := livekittest.Start(ctx, livekittest.Options{})
+	require.NoError(t, err)
+	client := &http.Client{Transport: &http.Transport{}}
+	pacer := media.NewPacer(1)
+	b := &bench{t: t, ctx: ctx, srv: srv, http: client, phone: newPhone()}
+	b.line = media.NewLine(b.phone, pacer)
+	b.line.Open()
+	t.Cleanup(func() {
+		b.line.Close()
+		pacer.Close()
+		require.NoError(t, srv.Stop())
+		client.CloseIdleConnections()
+		http.DefaultClient.CloseIdleConnections()
+	})
+	return b
+}
+
+func (b *bench) options(room, identity string) roomleg.Options {
+	return roomleg.Options{
+		URL: b.srv.URL(), APIKey: b.srv.APIKey(), APISecret: b.srv.APISecret(), HTTPClient: b.http,
+		Room: room, Identity: identity, Line: b.line,
+	}
+}
+
+func (b *bench) join(opts roomleg.Options) *roomleg.Leg {
+	b.t.Helper()
+	leg, err := roomleg.Join(b.ctx, opts)
+	require.NoError(b.t, err)
+	b.t.Cleanup(func() { require.NoError(b.t, leg.Leave(livekit.DisconnectReason_CLIENT_INITIATED)) })
+	return leg
+}
+
+func (b *bench) human(room, identity string) *livekittest.Participant {
+	b.t.Helper()
+	return b.participant(livekittest.ParticipantOptions{Room: room, Identity: identity})
+}
+
+func (b *bench) participant(options livekittest.ParticipantOptions) *livekittest.Participant {
+	b.t.Helper()
+	p, err := b.srv.Join(b.ctx, options)
+	require.NoError(b.t, err)
+	b.t.Cleanup(func() { require.NoError(b.t, p.Leave()) })
+	return p
+}
+
+func (b *bench) wait(p *livekittest.Participant, match func(livekittest.Event) bool) livekittest.Event {
+	b.t.Helper()
+	e, err := p.Wait(b.ctx, match)
+	require.NoError(b.t, err)
+	return e
+}
+
+func (b *bench) waitClosed(ch <-chan struct{}, what string) {
+	b.t.Helper()
+	select {
+	case <-ch:
+	case <-b.ctx.Done():
+		require.Fail(b.t, what+" did not come")
+	}
+}
+
+// eventually polls for what has no event.
+func (b *bench) eventually(what string, is func() bool) {
+	b.t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-b.ctx.Done():
+			require.Fail(b.t, what+" did not come")
+		}
+	}
+}
+
+// voiceOf makes n distinguishable Opus packets: 20 ms SILK wideband by their TOC byte, then who and number.
+func voiceOf(who byte, n int) []livekittest.Packet {
+	packets := make([]livekittest.Packet, n)
+	for i := range packets {
+		payload := []byte{0x48, who, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10}
+		binary.BigEndian.PutUint16(payload[2:], uint16(i))
+		packets[i] = livekittest.Packet{Payload: payload, Level: 20}
+	}
+	return packets
+}
+
+// speak writes packets to a leg like a phone does, one each 20 ms.
+func (b *bench) speak(leg *roomleg.Leg, packets []livekittest.Packet, seq uint16, ts uint32) {
+	b.t.Helper()
+	tick := time.NewTicker(media.FrameDuration)
+	defer tick.Stop()
+	for i, p := range packets {
+		require.NoError(b.t, leg.WriteRTP(&rtp.Packet{
+			Header:  rtp.Header{Version: 2, SequenceNumber: seq + uint16(i), Timestamp: ts + uint32(i*media.FrameSamples)},
+			Payload: p.Payload,
+		}))
+		<-tick.C
+	}
+}
+
+// phone is the far end of a line.
+type phone struct {
+	mu    sync.Mutex
+	heard [][]byte // payloads with speech
+	grown chan struct{}
+}
+
+func newPhone() *phone { return &phone{grown: make(chan struct{})} }
+
+func (p *phone) WriteRTP(packet *rtp.Packet) error {
+	if len(packet.Payload) < 4 || packet.Payload[0] != 0x48 {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.heard = append(p.heard, append([]byte(nil), packet.Payload...))
+	close(p.grown)
+	p.grown = make(chan struct{})
+	return nil
+}
+
+// from returns what was heard of one speaker.
+func (p *phone) from(who byte) ([][]byte, <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var list [][]byte
+	for _, payload := range p.heard {
+		if payload[1] == who {
+			list = append(list, payload)
+		}
+	}
+	return list, p.grown
+}
+
+func (b *bench) phoneHears(who byte, n int) [][]byte {
+	b.t.Helper()
+	for {
+		list, grown := b.phone.from(who)
+		if len(list) >= n {
+			return list
+		}
+		select {
+		case <-grown:
+		case <-b.ctx.Done():
+			require.Failf(b.t, "phone does not hear", "%c: %d of %d packets", who, len(list), n)
+		}
+	}
+}

@@ -1,0 +1,52 @@
+package roomleg
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/livekit/protocol/livekit"
+	lksdk "github.com/livekit/server-sdk-go/v2"
+
+	"github.com/livekit-connector/livekit-connector/internal/roomleg/sdklog"
+)
+
+// Publish adds the microphone track, which tells agents that the call is answered: they accept audio of source MICROPHONE
+// only. What WriteRTP gets from now on is sent. Publishing again does nothing. If ctx ends first the track may still
+// appear; leave then.
+func (l *Leg) Publish(ctx context.Context) error {
+	l.publishing.Lock()
+	defer l.publishing.Unlock()
+	if l.voice.gate.Load() != gateShut {
+		return nil
+	}
+	published := make(chan error, 1)
+	l.mu.Lock()
+	if l.closing || l.finished {
+		l.mu.Unlock()
+		return fmt.Errorf("publish microphone: %w", ErrNotInRoom)
+	}
+	l.voice.hold(time.Now()) // before the track is there: what comes meanwhile are the first words
+	l.tasks.Go(func() {      // the SDK waits up to 10 s and heeds no context
+		_, err := l.room.LocalParticipant.PublishTrack(l.voice.track, &lksdk.TrackPublicationOptions{
+			Name: l.opts.Identity, Source: livekit.TrackSource_MICROPHONE,
+		})
+		published <- err
+	})
+	l.mu.Unlock()
+
+	var err error
+	select {
+	case err = <-published:
+		err = sdklog.Error(err)
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	case <-l.done:
+		err = ErrNotInRoom
+	}
+	if err != nil {
+		l.voice.shut()
+		return fmt.Errorf("publish microphone: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,196 @@
+package roomleg_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/livekit/protocol/livekit"
+	"github.com/pion/rtp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/livekit-connector/livekit-connector/internal/livekittest"
+	"github.com/livekit-connector/livekit-connector/internal/roomleg"
+)
+
+func TestOthersSeeAConnectorParticipant(t *testing.T) {
+	b := newBench(t)
+	human := b.human("r", "human")
+	opts := b.options("r", "caller")
+	opts.Name, opts.Metadata = "WhatsApp user", "m"
+	opts.Attributes = map[string]string{"whatsapp.callStatus": "ringing", "keep": "1"}
+	leg := b.join(opts)
+
+	info, err := b.srv.Participant(b.ctx, "r", "caller")
+	require.NoError(t, err)
+	require.Equal(t, livekit.ParticipantInfo_CONNECTOR, info.Kind)
+	require.Equal(t, []livekit.ParticipantInfo_KindDetail{livekit.ParticipantInfo_CONNECTOR_WHATSAPP}, info.KindDetails)
+	require.Equal(t, "WhatsApp user", info.Name)
+	require.Equal(t, "m", info.Metadata)
+	require.Equal(t, opts.Attributes, info.Attributes)
+	require.Equal(t, info.Sid, leg.SID())
+	require.Empty(t, info.Tracks, "no track before the answer")
+
+	require.NoError(t, leg.Publish(b.ctx))
+	require.NoError(t, leg.Publish(b.ctx), "again")
+	e := b.wait(human, livekittest.Is(livekittest.EventTrackPublished, "caller"))
+	require.Equal(t, "caller", e.TrackName)
+	require.Equal(t, livekit.TrackSource_MICROPHONE, e.Source)
+
+	require.NoError(t, leg.SetAttributes(map[string]string{"whatsapp.callStatus": "active"}))
+	b.wait(human, func(e livekittest.Event) bool {
+		return e.Type == livekittest.EventAttributes && e.Attributes["whatsapp.callStatus"] == "active"
+	})
+	require.Equal(t, "1", human.Attributes("caller")["keep"])
+	info, err = b.srv.Participant(b.ctx, "r", "caller")
+	require.NoError(t, err)
+	require.Len(t, info.Tracks, 1)
+	require.Equal(t, "audio/opus", info.Tracks[0].MimeType)
+}
+
+func TestRoomHearsThePhoneFromTheFirstPacket(t *testing.T) {
+	b := newBench(t)
+	human := b.human("r", "human")
+	leg := b.join(b.options("r", "caller"))
+	early := voiceOf('e', 3)
+	b.speak(leg, early, 10, 1000)
+	require.Equal(t, uint64(3), leg.Stats().Unpublished)
+
+	voice := voiceOf('c', 60)
+	published := make(chan error, 1)
+	go func() { published <- leg.Publish(b.ctx) }()
+	b.eventually("publish", func() bool { // the caller speaks as soon as the call is answered
+		before := leg.Stats().Unpublished
+		require.NoError(t, leg.WriteRTP(&rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: 99, Timestamp: 5000 - 960}, Payload: early[0].Payload}))
+		return leg.Stats().Unpublished == before
+	})
+	b.speak(leg, voice, 100, 5000)
+	require.NoError(t, <-published)
+
+	require.NoError(t, human.Heard("caller").WaitCount(b.ctx, len(voice)+1))
+	heard := human.Heard("caller").Audio()
+	require.Equal(t, early[0].Payload, heard[0].Payload)
+	for i, p := range heard[1:] {
+		require.Equal(t, voice[i].Payload, p.Payload, "packet %d", i)
+		require.Equal(t, heard[0].Sequence+uint16(i)+1, p.Sequence, "packet %d", i)
+		require.Equal(t, heard[0].Timestamp+uint32(i+1)*960, p.Timestamp, "packet %d", i)
+	}
+	require.Zero(t, leg.Stats().Overflowed)
+	require.Zero(t, leg.Stats().Unbound)
+}
+
+func TestPhoneHearsTheRoom(t *testing.T) {
+	b := newBench(t)
+	first := b.human("r", "first") // there before us
+	track, err := first.Publish(livekittest.TrackOptions{})
+	require.NoError(t, err)
+	leg := b.join(b.options("r", "caller"))
+	b.waitClosed(leg.Ready(), "ready")
+	b.eventually("first track", func() bool { return leg.Stats().Listening == 1 })
+	voice := voiceOf('f', 50)
+	require.NoError(t, track.Send(b.ctx, voice))
+	for i, payload := range b.phoneHears('f', len(voice)) {
+		require.Equal(t, voice[i].Payload, payload, "packet %d", i)
+	}
+
+	second := b.human("r", "second") // came later, with a track that is no microphone
+	track2, err := second.Publish(livekittest.TrackOptions{Source: livekit.TrackSource_SCREEN_SHARE_AUDIO})
+	require.NoError(t, err)
+	b.eventually("second track", func() bool { return leg.Stats().Listening == 2 })
+	voice = voiceOf('s', 50)
+	require.NoError(t, track2.Send(b.ctx, voice))
+	b.phoneHears('s', 40)
+
+	require.NoError(t, second.Leave())
+	b.eventually("second gone", func() bool { return leg.Stats().Listening == 1 })
+	require.NoError(t, track.Unpublish())
+	b.eventually("first unpublished", func() bool { return leg.Stats().Listening == 0 })
+
+	again, err := first.Publish(livekittest.TrackOptions{})
+	require.NoError(t, err)
+	b.eventually("first again", func() bool { return leg.Stats().Listening == 1 })
+	require.NoError(t, again.Send(b.ctx, voiceOf('g', 50)))
+	b.phoneHears('g', 45)
+}
+
+func TestMutedTrackGivesWay(t *testing.T) {
+	b := newBench(t)
+	a, c := b.human("r", "a"), b.human("r", "c")
+	trackA, err := a.Publish(livekittest.TrackOptions{})
+	require.NoError(t, err)
+	trackC, err := c.Publish(livekittest.TrackOptions{})
+	require.NoError(t, err)
+	leg := b.join(b.options("r", "caller"))
+	b.eventually("two tracks", func() bool { return leg.Stats().Listening == 2 })
+
+	require.NoError(t, trackA.Send(b.ctx, voiceOf('a', 30)))
+	b.phoneHears('a', 30)
+	trackA.SetMuted(true)
+	b.wait(c, livekittest.Is(livekittest.EventTrackMuted, "a"))
+	require.NoError(t, trackC.Send(b.ctx, voiceOf('c', 60)))
+	b.phoneHears('c', 50)
+	trackA.SetMuted(false)
+	b.wait(c, livekittest.Is(livekittest.EventTrackUnmuted, "a"))
+	require.NoError(t, trackA.Send(b.ctx, voiceOf('A', 60)))
+	b.phoneHears('A', 30)
+}
+
+func TestEncryptedTrackIsRefused(t *testing.T) {
+	b := newBench(t)
+	human := b.human("r", "human")
+	_, err := human.Publish(livekittest.TrackOptions{Encryption: livekit.Encryption_GCM})
+	require.NoError(t, err)
+	plain, err := human.Publish(livekittest.TrackOptions{})
+	require.NoError(t, err)
+	leg := b.join(b.options("r", "caller"))
+	b.eventually("the plain track", func() bool { return leg.Stats().Listening == 1 })
+	require.NoError(t, plain.Send(b.ctx, voiceOf('p', 20)))
+	b.phoneHears('p', 20)
+	require.Equal(t, 1, leg.Stats().Listening)
+}
+
+func TestReadyWaitsForSomebodyToTalkWith(t *testing.T) {
+	b := newBench(t)
+	leg := b.join(b.options("r", "caller"))
+	silent := b.human("r", "silent")
+	select {
+	case <-leg.Ready():
+		require.Fail(t, "ready in a room with a participant without a track")
+	default:
+	}
+	_, err := silent.Publish(livekittest.TrackOptions{})
+	require.NoError(t, err)
+	b.waitClosed(leg.Ready(), "ready by audio")
+
+	b.participant(livekittest.ParticipantOptions{Room: "phones", Identity: "sip", Kind: livekit.ParticipantInfo_SIP})
+	other := b.join(b.options("phones", "caller"))
+	b.waitClosed(other.Ready(), "ready by another telephone")
+}
+
+func TestJoinFailsClearly(t *testing.T) {
+	b := newBench(t)
+	for name, change := range map[string]func(*roomleg.Options){
+		"no room":     func(o *roomleg.Options) { o.Room = "" },
+		"no identity": func(o *roomleg.Options) { o.Identity = "" },
+		"bad secret":  func(o *roomleg.Options) { o.APISecret = "no-such-secret-no-such-secret-no-such" },
+		"bad secret, agents": func(o *roomleg.Options) {
+			o.APISecret = "no-such-secret-no-such-secret-no-such"
+			o.Agents = []*livekit.RoomAgentDispatch{{AgentName: "a"}}
+		},
+		"nobody there": func(o *roomleg.Options) { o.URL = "ws://127.0.0.1:1" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			opts := b.options("r", "caller")
+			change(&opts)
+			_, err := roomleg.Join(b.ctx, opts)
+			require.Error(t, err)
+			require.NotContains(t, err.Error(), "eyJ", "no token in the text")
+			t.Log(err)
+		})
+	}
+	t.Run("cancelled", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(b.ctx)
+		cancel()
+		_, err := roomleg.Join(ctx, b.options("r", "caller"))
+		require.ErrorIs(t, err, context.Canceled)
+	})
+}

@@ -1,0 +1,156 @@
+package roomleg
+
+import (
+	"slices"
+	"sync/atomic"
+	"time"
+
+	lksdk "github.com/livekit/server-sdk-go/v2"
+	"github.com/pion/rtp"
+
+	"github.com/livekit-connector/livekit-connector/media"
+)
+
+// A subscriber hears our track only some time after it appeared: the server collects changes for 150 ms before it
+// negotiates, and what it forwards before the subscriber has applied that answer is lost, up to ten packets of it (Pion
+// reads them to find out whose they are). So the caller's first words are held back until the server says that the track
+// is subscribed, and a little longer.
+const (
+	// preRoll is how much of the newest audio is kept meanwhile. Measured from Publish to "subscribed": 180 ms.
+	preRoll = 400 * time.Millisecond
+	// settle is how long after "subscribed" the subscriber gets to apply the answer.
+	settle = 100 * time.Millisecond
+	// holdLimit ends the waiting for a subscriber: there may be none, or only hidden ones, of which we are not told.
+	holdLimit = time.Second
+
+	preRollTicks   = uint32(preRoll / time.Millisecond * media.ClockRate / 1000)
+	preRollPackets = 64 // a bound for senders whose timestamps do not advance
+)
+
+// The gate of a voice.
+const (
+	gateShut int32 = iota // before Publish, after Leave: dropped
+	gateHeld              // published, nobody hears yet: kept in the pre-roll
+	gateOpen              // straight to the track
+)
+
+// voice is the way of the phone's packets to the room's track. One goroutine writes, any may move the gate.
+type voice struct {
+	track *lksdk.LocalTrack
+
+	gate         atomic.Int32
+	heldSince    atomic.Int64 // Unix ns
+	subscribedAt atomic.Int64 // Unix ns, zero: not yet
+	listeners    atomic.Int32 // other participants that are not hidden
+
+	held []*rtp.Packet // the writer's own, oldest first
+
+	sent, unpublished, unbound, overflowed atomic.Uint64
+}
+
+// Stats counts the phone's packets.
+type Stats struct {
+	// Sent were handed to the room's connection.
+	Sent uint64
+	// Unpublished came before Publish or after Leave and were dropped.
+	Unpublished uint64
+	// Unbound came while there was no connection to the room. LiveKit's SDK takes such packets without a word.
+	Unbound uint64
+	// Overflowed were pushed out of the pre-roll by newer ones: nobody had subscribed for too long, or the connection
+	// was away.
+	Overflowed uint64
+	// Listening is how many tracks of the room are heard now.
+	Listening int
+}
+
+func newVoice(track *lksdk.LocalTrack) *voice { return &voice{track: track} }
+
+func (v *voice) shut() { v.gate.Store(gateShut) }
+
+// hold makes the next packets wait for a subscriber. The gate moves last: it publishes the times to the writer.
+func (v *voice) hold(now time.Time) {
+	v.subscribedAt.Store(0)
+	v.heldSince.Store(now.UnixNano())
+	v.gate.Store(gateHeld)
+}
+
+// holdAgain is hold for a track that lost its subscribers, with the connection.
+func (v *voice) holdAgain(now time.Time) {
+	if v.gate.Load() != gateShut {
+		v.hold(now)
+	}
+}
+
+func (v *voice) subscribed(now time.Time) { v.subscribedAt.CompareAndSwap(0, now.UnixNano()) }
+
+// WriteRTP sends one packet of the phone to the room. It keeps neither p nor its payload, and allocates nothing once
+// somebody has subscribed. Sequence numbers and timestamps pass through, SSRC and payload type become the track's.
+func (l *Leg) WriteRTP(p *rtp.Packet) error { return l.voice.write(p) }
+
+func (v *voice) write(p *rtp.Packet) error {
+	switch v.gate.Load() {
+	case gateShut:
+		v.unpublished.Add(1)
+		v.held = nil
+		return nil
+	case gateHeld:
+		if !v.due(time.Now()) || !v.gate.CompareAndSwap(gateHeld, gateOpen) {
+			v.keep(p)
+			return nil
+		}
+	}
+	if v.held != nil {
+		held := v.held
+		v.held = nil
+		for _, h := range held {
+			if err := v.send(h); err != nil {
+				return err
+			}
+		}
+	}
+	return v.send(p)
+}
+
+// due reports whether the holding is over.
+func (v *voice) due(now time.Time) bool {
+	if !v.track.IsBound() {
+		return false
+	}
+	if at := v.subscribedAt.Load(); at != 0 {
+		return now.UnixNano()-at >= int64(settle)
+	}
+	return v.listeners.Load() == 0 || now.UnixNano()-v.heldSince.Load() >= int64(holdLimit)
+}
+
+func (v *voice) keep(p *rtp.Packet) {
+	v.held = append(v.held, &rtp.Packet{
+		Header: rtp.Header{
+			Version: 2, Marker: p.Marker, SequenceNumber: p.SequenceNumber, Timestamp: p.Timestamp,
+		},
+		Payload: slices.Clone(p.Payload),
+	})
+	for len(v.held) > preRollPackets || p.Timestamp-v.held[0].Timestamp >= preRollTicks && len(v.held) > 1 {
+		v.held = slices.Delete(v.held, 0, 1)
+		v.overflowed.Add(1)
+	}
+}
+
+func (v *voice) send(p *rtp.Packet) error {
+	if !v.track.IsBound() {
+		v.unbound.Add(1)
+		return nil
+	}
+	v.sent.Add(1)
+	return v.track.WriteRTP(p, nil)
+}
+
+// Stats returns the counts so far.
+func (l *Leg) Stats() Stats {
+	l.mu.Lock()
+	listening := len(l.listeners)
+	l.mu.Unlock()
+	return Stats{
+		Sent: l.voice.sent.Load(), Unpublished: l.voice.unpublished.Load(), Unbound: l.voice.unbound.Load(),
+		Overflowed: l.voice.overflowed.Load(), Listening: listening,
+	}
+}

@@ -1,0 +1,169 @@
+package roomleg
+
+import (
+	"maps"
+	"time"
+
+	"github.com/livekit/protocol/livekit"
+	lksdk "github.com/livekit/server-sdk-go/v2"
+	"github.com/pion/webrtc/v4"
+)
+
+// resubscribeDelay: after a resume the SDK tells of the reconnect before it has sent the server its old state, in which
+// it calls our tracks unsubscribed. So we ask for them once more.
+const resubscribeDelay = time.Second
+
+// callbacks lets the SDK wake the leg. Some run under the SDK's locks and some after Leave; none of them blocks, and none
+// calls the room.
+func (l *Leg) callbacks() *lksdk.RoomCallback {
+	cb := lksdk.NewRoomCallback()
+	cb.OnParticipantConnected = func(*lksdk.RemoteParticipant) { l.changed() }
+	cb.OnParticipantDisconnected = func(*lksdk.RemoteParticipant) { l.changed() }
+	cb.OnActiveSpeakersChanged = func([]lksdk.Participant) { l.changed() }
+	cb.OnTrackPublished = func(*lksdk.RemoteTrackPublication, *lksdk.RemoteParticipant) { l.changed() }
+	cb.OnTrackUnpublished = func(*lksdk.RemoteTrackPublication, *lksdk.RemoteParticipant) { l.changed() }
+	cb.OnTrackMuted = func(lksdk.TrackPublication, lksdk.Participant) { l.changed() }
+	cb.OnTrackUnmuted = func(lksdk.TrackPublication, lksdk.Participant) { l.changed() }
+	cb.OnTrackSubscribed = func(t *webrtc.TrackRemote, pub *lksdk.RemoteTrackPublication, _ *lksdk.RemoteParticipant) {
+		l.listen(t, pub)
+	}
+	cb.OnTrackUnsubscribed = func(t *webrtc.TrackRemote, _ *lksdk.RemoteTrackPublication, _ *lksdk.RemoteParticipant) {
+		l.unlisten(t)
+	}
+	cb.OnLocalTrackSubscribed = func(*lksdk.LocalTrackPublication, *lksdk.LocalParticipant) {
+		l.voice.subscribed(time.Now())
+	}
+	cb.OnLocalTrackUnpublished = func(*lksdk.LocalTrackPublication, *lksdk.LocalParticipant) {
+		l.voice.holdAgain(time.Now()) // the SDK publishes it again on a new connection
+	}
+	cb.OnReconnecting = func() {
+		l.reconnecting.Store(true)
+		l.changed()
+	}
+	cb.OnReconnected = func() {
+		l.reconnected.Store(true)
+		l.reconnecting.Store(false)
+		l.changed()
+	}
+	cb.OnDisconnected = func() { l.finish(disconnectError(l.room.DisconnectReason())) }
+	return cb
+}
+
+// changed wakes watch, unless it is about to wake up anyway.
+func (l *Leg) changed() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// watch keeps the leg in step with the room until the leg is done.
+func (l *Leg) watch() {
+	defer l.unlistenAll()
+	asked := make(map[string]bool) // track SIDs that were subscribed or refused since the last reconnect
+	lost := newStoppedTimer()
+	defer lost.Stop()
+	again := newStoppedTimer()
+	defer again.Stop()
+	offline := false
+	for {
+		l.observe(asked)
+		select {
+		case <-l.done:
+			return
+		case <-lost.C:
+			l.finish(disconnectError(livekit.DisconnectReason_SIGNAL_CLOSE))
+			return
+		case <-again.C:
+			clear(asked)
+		case <-l.wake:
+			if l.reconnected.Swap(false) {
+				l.log.Info("room connection is back")
+				clear(asked)
+				again.Reset(resubscribeDelay)
+				l.repeatAttributes()
+			}
+			if now := l.reconnecting.Load(); now != offline {
+				offline = now
+				lost.Stop()
+				if offline {
+					l.log.Warn("room connection lost, reconnecting")
+					lost.Reset(l.opts.ReconnectTimeout)
+				}
+			}
+		}
+	}
+}
+
+func newStoppedTimer() *time.Timer {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
+}
+
+// observe compares the room with what the leg does about it.
+func (l *Leg) observe(asked map[string]bool) {
+	others := l.room.GetRemoteParticipants()
+	l.voice.listeners.Store(int32(len(others))) //nolint:gosec // a room holds fewer
+	for _, other := range others {
+		if kind := other.Kind(); kind == lksdk.ParticipantSIP || kind == lksdk.ParticipantConnector {
+			l.setReady()
+		}
+		for _, p := range other.TrackPublications() {
+			pub, ok := p.(*lksdk.RemoteTrackPublication)
+			if !ok || pub.Kind() != lksdk.TrackKindAudio {
+				continue
+			}
+			l.setReady()
+			l.subscribe(pub, asked)
+			l.tellSource(pub, other.IsSpeaking())
+		}
+	}
+}
+
+func (l *Leg) setReady() {
+	select {
+	case <-l.ready:
+	default:
+		close(l.ready) // watch is the only one to do so
+	}
+}
+
+// subscribe asks the server for a track, once.
+func (l *Leg) subscribe(pub *lksdk.RemoteTrackPublication, asked map[string]bool) {
+	sid := pub.SID()
+	if l.opts.Line == nil || asked[sid] {
+		return
+	}
+	asked[sid] = true
+	if encryption := pub.TrackInfo().GetEncryption(); encryption != livekit.Encryption_NONE {
+		l.log.Warn("room track not heard: it is end-to-end encrypted, and a phone call cannot be",
+			"trackID", sid, "encryption", encryption.String())
+		return
+	}
+	if err := pub.SetSubscribed(true); err != nil {
+		delete(asked, sid) // no connection; the reconnect asks again
+	}
+}
+
+// tellSource hands on what the room knows about a track that is heard.
+func (l *Leg) tellSource(pub *lksdk.RemoteTrackPublication, speaking bool) {
+	l.mu.Lock()
+	h := l.listeners[pub.SID()]
+	l.mu.Unlock()
+	if h == nil {
+		return
+	}
+	h.source.SetMuted(pub.IsMuted())
+	h.source.SetSpeaking(speaking)
+}
+
+// repeatAttributes brings a server that lost its memory up to date.
+func (l *Leg) repeatAttributes() {
+	l.mu.Lock()
+	attributes := maps.Clone(l.attributes)
+	l.mu.Unlock()
+	if len(attributes) > 0 {
+		l.room.LocalParticipant.SetAttributes(attributes)
+	}
+}
