@@ -72,8 +72,8 @@ func newComparison(said, heard []spectrum) *comparison {
 			ratios = append(ratios, heard[t].level-said[t].level)
 		}
 	}
-	// The loudest tenth is left out, then the median of the upper half taken: what
-	// did not arrive must not count as softness.
+	// Above the median, because frames that did not arrive must not count as
+	// softness.
 	slices.Sort(ratios)
 	if n := len(ratios); n > 0 {
 		c.gain = ratios[n*7/10]

@@ -40,8 +40,8 @@ type Verdict struct {
 	Similarity float64
 	// First and Last say whether the first and the last syllable were heard.
 	First, Last bool
-	// LongestGap is the longest stretch of speech in a row that is missing; Gaps is
-	// the number of those longer than MaxGap.
+	// LongestGap is the longest stretch of speech in a row that is missing or is
+	// something else; Gaps is the number of those longer than MaxGap.
 	LongestGap time.Duration
 	Gaps       int
 	// Echo, 0 to 1, is how strongly the speech is heard a second time on top of
