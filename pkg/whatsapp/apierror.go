@@ -67,6 +67,8 @@ var remedies = map[int]Remedy{
 	190:    RemedyOperator,   // access token expired or malformed
 	368:    RemedyOperator,   // blocked for a policy violation
 	613:    RemedyRetry,      // call_permissions rate limit
+	2500:   RemedyOperator,   // path not understood: base URL
+	2635:   RemedyOperator,   // version no longer served
 	80007:  RemedyRetry,      // business account rate limit
 	130429: RemedyRetry,      // Cloud API throughput
 	131000: RemedyRetry,      // something went wrong
@@ -224,7 +226,9 @@ var (
 	activeText = regexp.MustCompile(`\b(in[ _-]?progress|already (been )?(pre[ _-]?)?(accepted|active|answered|connected))\b`)
 	rejectText = regexp.MustCompile(`\breject(ion)?\b[^.]*\bin[ _-]?progress\b`)
 	overText   = regexp.MustCompile(`\b(ended|terminated|completed|finished|expired|failed|hung up|rejected|no longer|not found|` +
-		`does not exist|no such|unknown|invalid) ?`)
+		`does not exist)\b`)
+	noCallText = regexp.MustCompile(`\b(unknown|invalid|no such) call\b|\bcall[ _-]?id\b[^.]*\b(unknown|invalid)\b|` +
+		`\b(unknown|invalid|no such) call[ _-]?id\b`)
 	callText = regexp.MustCompile(`\bcall\b|\bcall[ _-]?id\b`)
 	sdpText  = regexp.MustCompile(`\b(sdp|fingerprint|ice|dtls|codec)\b`)
 )
@@ -242,7 +246,7 @@ func (e *APIError) saysOver() bool {
 		return false
 	}
 	text := e.text()
-	return rejectText.MatchString(text) || (callText.MatchString(text) && overText.MatchString(text))
+	return rejectText.MatchString(text) || noCallText.MatchString(text) || (callText.MatchString(text) && overText.MatchString(text))
 }
 
 // saysSDP reports whether Meta refused the SDP, which it says by 138008 or by code 100 with the reason in words.

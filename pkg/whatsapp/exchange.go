@@ -110,6 +110,7 @@ func (c *Client) exchange(ctx context.Context, r *request, timeout time.Duration
 	if err != nil {
 		return nil, transportFailure(ctx, attemptCtx, err, path.mayHaveSent(err))
 	}
+	defer resp.Body.Close()
 	body, err := readBody(resp.Body)
 	if err != nil {
 		return nil, transportFailure(ctx, attemptCtx, err, true)
@@ -143,9 +144,8 @@ func (c *Client) httpRequest(ctx context.Context, r *request, path *trace) (*htt
 	return req, nil
 }
 
-// readBody reads a bounded body, drains a bounded rest and closes.
-func readBody(body io.ReadCloser) ([]byte, error) {
-	defer body.Close()
+// readBody reads a bounded body and drains a bounded rest, so that the connection can be used again.
+func readBody(body io.Reader) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(body, maxResponse+1))
 	if err != nil {
 		return nil, fmt.Errorf("read response: %w", err)
@@ -157,40 +157,59 @@ func readBody(body io.ReadCloser) ([]byte, error) {
 	return b, nil
 }
 
-// judgeResponse tells a success from a failure. Only a 2xx with a JSON object that holds no error and no success:false is a success.
-func (r *request) judgeResponse(resp *http.Response, body []byte) ([]byte, *failure) {
+// graphReply is what every response of Graph has in common.
+type graphReply struct {
+	object  bool // a JSON object at all
+	failed  bool // holds an error
+	refused bool // says success:false
+}
+
+func readReply(body []byte) graphReply {
 	var reply struct {
 		Error   json.RawMessage `json:"error"`
 		Success json.RawMessage `json:"success"`
 	}
-	isObject := json.Unmarshal(body, &reply) == nil && !bytes.Equal(bytes.TrimSpace(body), []byte("null"))
-	ok := resp.StatusCode >= 200 && resp.StatusCode <= 299
-	failed := len(reply.Error) > 0 && string(reply.Error) != "null"
-	refused := saysFalse(reply.Success)
-	if ok && isObject && !failed && !refused {
-		if r.action == ActionConnect && firstCallID(body) == "" {
-			return nil, &failure{cause: ErrNoCallID, outcome: OutcomeUpstreamError, unknown: true}
-		}
+	if json.Unmarshal(body, &reply) != nil || bytes.Equal(bytes.TrimSpace(body), []byte("null")) {
+		return graphReply{}
+	}
+	return graphReply{
+		object:  true,
+		failed:  len(reply.Error) > 0 && string(reply.Error) != "null",
+		refused: saysFalse(reply.Success),
+	}
+}
+
+// judgeResponse tells a success from a failure. Only a 2xx with a JSON object that holds no error and no success:false is a success.
+func (r *request) judgeResponse(resp *http.Response, body []byte) ([]byte, *failure) {
+	reply := readReply(body)
+	readable := resp.StatusCode >= 200 && resp.StatusCode <= 299 && reply.object && !reply.failed
+	switch {
+	case readable && !reply.refused && r.action == ActionConnect && firstCallID(body) == "":
+		return nil, &failure{cause: ErrNoCallID, outcome: OutcomeUpstreamError, unknown: true}
+	case readable && !reply.refused:
 		return body, nil
 	}
-
 	e := newAPIError(resp.StatusCode, body, retryAfter(resp.Header.Get("Retry-After")), r.clean)
-	if ok && isObject && !failed {
+	if readable {
 		e.refused = true
 		e.Message = "success is false"
 	}
-	f := &failure{cause: e, unknown: e.unknownOutcome(), transient: e.transient(), retryAfter: e.RetryAfter}
+	return nil, &failure{
+		cause: e, outcome: r.outcome(e), unknown: e.unknownOutcome(), transient: e.transient(), retryAfter: e.RetryAfter,
+	}
+}
+
+func (r *request) outcome(e *APIError) string {
 	switch {
 	case r.hangup && r.alreadyOver(e):
-		f.outcome = OutcomeAlreadyOver
+		return OutcomeAlreadyOver
 	case e.rateLimited():
-		f.outcome = OutcomeRateLimited
-	case e.refused, e.Code != 0 && e.HTTPStatus < 500, e.HTTPStatus >= 400 && e.HTTPStatus < 500:
-		f.outcome = OutcomeClientError
+		return OutcomeRateLimited
+	case e.HTTPStatus >= 400 && e.HTTPStatus < 500, e.HTTPStatus < 300 && (e.refused || e.Code != 0):
+		return OutcomeClientError
 	default:
-		f.outcome = OutcomeUpstreamError
+		return OutcomeUpstreamError
 	}
-	return nil, f
 }
 
 // alreadyOver is the rule of the package comment.

@@ -82,7 +82,7 @@ var (
 	slow = func(r *http.Request) (*http.Response, error) { // headers come, the body does not
 		body, w := io.Pipe()
 		context.AfterFunc(r.Context(), func() { w.CloseWithError(r.Context().Err()) })
-		return &http.Response{StatusCode: 200, Body: body, Header: http.Header{}}, nil
+		return &http.Response{StatusCode: http.StatusOK, Body: body, Header: http.Header{}}, nil
 	}
 	active  = answered(refuse(400, 100, "(#100) Invalid parameter", "Call is already in progress"))
 	ended   = answered(refuse(400, 100, "(#100) Invalid parameter", "Call has already ended"))
@@ -149,6 +149,9 @@ func TestAnswersAreRepeatedByteForByte(t *testing.T) {
 		"response lost, then token expired": {[]step{reset, expired}, 2, fails(whatsapp.ErrOutcomeUnknown, whatsapp.ErrCallOver)},
 		"server error, then bad SDP":        {[]step{broken, badSDP}, 2, fails(nil, whatsapp.ErrOutcomeUnknown, whatsapp.ErrCallOver)},
 		"bad SDP":                           {[]step{badSDP}, 1, fails(nil, whatsapp.ErrOutcomeUnknown, whatsapp.ErrCallOver)},
+		"unknown call":                      {[]step{answered(refuse(400, 100, "(#100) Invalid parameter", "call_id is unknown"))}, 1, fails(whatsapp.ErrCallOver)},
+		"other parameter":                   {[]step{answered(refuse(400, 100, "(#100) Invalid parameter", "call has no purpose"))}, 1, fails(nil, whatsapp.ErrCallOver)},
+		"another SDP":                       {[]step{answered(refuse(400, 100, "(#100)", "Call failed: SDP differs from pre_accept"))}, 1, fails(nil, whatsapp.ErrCallOver)},
 		"opaque":                            {[]step{opaque}, 1, fails(nil, whatsapp.ErrOutcomeUnknown, whatsapp.ErrCallOver)},
 		"token expired":                     {[]step{expired}, 1, fails(nil, whatsapp.ErrOutcomeUnknown)},
 		"connection error of the call":      {[]step{answered(refuse(500, 138004, "Connection error", ""))}, 1, fails(nil, whatsapp.ErrOutcomeUnknown)},
@@ -205,6 +208,8 @@ func TestHangUpsOfACallThatIsOver(t *testing.T) {
 		"ended":              {ended, true, true},
 		"opaque":             {opaque, true, true},
 		"unknown call":       {answered(refuse(404, 100, "(#100)", "Unknown call id")), true, true},
+		"call id unknown":    {answered(refuse(400, 100, "(#100) Invalid parameter", "call_id is unknown")), true, true},
+		"version gone":       {answered(refuse(400, 2635, "deprecated version", "")), false, false},
 		"new code":           {answered(refuse(400, 138099, "call completed", "")), true, true},
 		"being rejected":     {rejecting, true, true},
 		"in progress":        {active, true, false},
