@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/livekit-connector/livekit-connector/media"
+	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 )
 
 // Attributes that a call keeps current on its participant.
@@ -59,7 +60,7 @@ func (c *Call) runInbound() {
 func (c *Call) setUpInbound(ctx context.Context, s *seat) error {
 	c.preAcceptSent.Store(true)
 	if err := c.opts.Graph.PreAccept(ctx); err != nil {
-		return reasonFor(ctx, ReasonMetaRefused, fmt.Errorf("pre-accept: %w", err))
+		return reasonFor(ctx, refusal(err), fmt.Errorf("pre-accept: %w", err))
 	}
 	c.to(EventPreAccepted)
 	c.mark(StagePreAccepted)
@@ -75,7 +76,7 @@ func (c *Call) setUpInbound(ctx context.Context, s *seat) error {
 		}
 	}
 	if err := c.opts.Graph.Accept(ctx); err != nil {
-		return reasonFor(ctx, ReasonMetaRefused, fmt.Errorf("accept: %w", err))
+		return reasonFor(ctx, refusal(err), fmt.Errorf("accept: %w", err))
 	}
 	return c.answered(ctx, s, EventAccepted)
 }
@@ -269,14 +270,23 @@ func (c *Call) tellMeta(r Reason, before State) error {
 }
 
 func (c *Call) tellMetaBy(ctx context.Context, g Graph, before State) error {
-	if before != StateOffered {
-		return g.Terminate(ctx)
+	if before == StateOffered && !c.preAcceptSent.Load() {
+		return g.Reject(ctx)
 	}
-	rejected := g.Reject(ctx)
-	if !c.preAcceptSent.Load() {
-		return rejected
+	err := g.Terminate(ctx)
+	if before == StateOffered && err == nil {
+		// Meta may have taken the terminate for one of an unknown call while the phone still rings.
+		err = g.Reject(ctx)
 	}
-	return errors.Join(rejected, g.Terminate(ctx))
+	return err
+}
+
+// refusal tells a call that was over before Meta got our answer from one that Meta refused us.
+func refusal(err error) Reason {
+	if errors.Is(err, whatsapp.ErrCallOver) {
+		return ReasonUserHangup
+	}
+	return ReasonMetaRefused
 }
 
 // setAttributes changes the participant's attributes; a call does not end because that failed.

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 
 	"github.com/livekit/protocol/connector"
 	"github.com/livekit/protocol/livekit"
@@ -12,21 +11,13 @@ import (
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
 )
 
-// Known says whether a call ID is worth a request on the bus: a live call's is. An ID that nobody knows while a dial
-// request is still with Meta is waited for, because it may be that call's. Anything else is answered at once.
-func (n *Node) Known(ctx context.Context, callID string) bool {
+// Holds says whether a call ID is worth a request on the bus: a live call's is. An ID that nobody knows while a dial
+// request is still with Meta is waited for, because it may be that call's. Anything else is answered at once. The error is
+// always nil: the table is in memory.
+func (n *Node) Holds(ctx context.Context, callID string) (bool, error) {
 	_, err := n.table.find(ctx, callID)
-	return err == nil
+	return err == nil, nil
 }
-
-// Ended says whether a call ID belongs to a call that has ended.
-func (n *Node) Ended(callID string) bool {
-	_, _, err := n.table.look(callID)
-	return errors.Is(err, errEnded)
-}
-
-// Bury remembers that a call ended which this node never held, so that a late offer for it is not answered.
-func (n *Node) Bury(callID string) { n.table.bury(callID) }
 
 // steer finds a call that the key may steer.
 func (n *Node) steer(ctx context.Context, callID, apiKey string) (*entry, error) {

@@ -105,8 +105,8 @@ func dialCode(err error) error {
 	case errors.Is(err, whatsapp.ErrOutcomeUnknown):
 		return withMeta(psrpc.FailedPrecondition, fmt.Errorf(
 			"meta may have placed the call, do not dial again before its webhooks say so: %w", err), err)
-	case errors.Is(err, whatsapp.ErrNoCallID):
-		return connector.ErrMissingCallIDInInitiateResponse
+	case errors.Is(err, whatsapp.ErrInvalidRequest), errors.Is(err, whatsapp.ErrVersion):
+		return psrpc.NewErrorf(psrpc.InvalidArgument, "%v", err)
 	case errors.As(err, &api) && api.HTTPStatus == 429:
 		return withMeta(psrpc.ResourceExhausted, err, err)
 	case errors.As(err, &api) && api.HTTPStatus < 500:

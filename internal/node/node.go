@@ -106,6 +106,9 @@ func (n *Node) Draining() bool { return n.draining.Load() }
 // Full says whether the node holds as many calls as it may.
 func (n *Node) Full() bool { return n.table.full() }
 
+// WaitEmpty waits until the node holds no call or ctx ends; then it returns the context's cause.
+func (n *Node) WaitEmpty(ctx context.Context) error { return n.table.waitEmpty(ctx) }
+
 // Drain stops taking calls and waits until none is left or ctx ends; then it returns the context's cause. Requests for
 // live calls go on being served.
 func (n *Node) Drain(ctx context.Context) error {

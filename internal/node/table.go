@@ -126,15 +126,6 @@ func (t *table) end(id string) {
 	t.freeLocked()
 }
 
-// bury leaves a tombstone for a call that we never held: the word of its end came before the call itself.
-func (t *table) bury(id string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if _, ok := t.live[id]; !ok {
-		t.buryLocked(id)
-	}
-}
-
 func (t *table) buryLocked(id string) {
 	now := time.Now()
 	if _, ok := t.ended[id]; !ok {

@@ -1,0 +1,89 @@
+package e2e_test
+
+import (
+	"testing"
+
+	"github.com/livekit/protocol/livekit"
+	"github.com/stretchr/testify/require"
+
+	"github.com/livekit-connector/livekit-connector/internal/livekittest"
+	"github.com/livekit-connector/livekit-connector/pkg/fakemeta"
+)
+
+// talk lets both ends of an answered call say their piece at once and checks that each heard the other, whole.
+func talk(t *testing.T, w *world, c *fakemeta.Call, agent *livekittest.Participant, caller string) {
+	t.Helper()
+	callerSays, agentSays := speech(t, "caller"), speech(t, "agent")
+	track, err := agent.Publish(livekittest.TrackOptions{Name: "agent"})
+	require.NoError(t, err)
+	require.NoError(t, track.WaitHeard(wait(t)), "the connector subscribes to the agent")
+	require.NoError(t, track.Send(wait(t), packets(t, agentSays)))
+	recording := agent.Heard(caller)
+	require.NoError(t, recording.WaitCount(wait(t), len(callerSays)/(speechRate/50)))
+
+	requireHeard(t, "room", callerSays, decode(t, recording.Packets()))
+	requireHeard(t, "handset", agentSays, downsample(c.Recording()))
+}
+
+func TestInboundCallCarriesSpeechBothWays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{})
+	const room = "inbound-both-ways"
+	agent, err := w.livekit.Join(wait(t), livekittest.ParticipantOptions{Room: room, Identity: "agent"})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, agent.Leave()) }()
+	app := w.newApplication(func(a *application) {
+		a.accept = options{"roomName": room, "participantIdentity": "caller"}
+	})
+
+	c, err := w.meta.User(userNumber).Call(wait(t), numberID, fakemeta.WithSpeech(upsample(speech(t, "caller"))))
+	require.NoError(t, err)
+	accepted := app.wait("accept", c.ID())
+	require.NoError(t, accepted.err)
+	require.Equal(t, room, accepted.res.text("roomName"))
+	talk(t, w, c, agent, "caller")
+
+	require.NoError(t, c.HangUp())
+	require.NoError(t, app.wait("disconnect", c.ID()).err)
+	left, err := agent.Wait(wait(t), livekittest.Is(livekittest.EventLeft, "caller"))
+	require.NoError(t, err)
+	require.Equal(t, livekit.DisconnectReason_CLIENT_INITIATED, left.Reason)
+	<-c.Done()
+	require.Empty(t, c.Heard().Problems())
+	w.nothingLeft(room)
+}
+
+func TestOutboundCallCarriesSpeechBothWays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{})
+	const room = "outbound-both-ways"
+	agent, err := w.livekit.Join(wait(t), livekittest.ParticipantOptions{Room: room, Identity: "agent"})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, agent.Leave()) }()
+	user := w.meta.User(userNumber)
+	user.SetSpeech(upsample(speech(t, "caller")))
+	app := w.newApplication(nil)
+
+	dialled, err := app.sdk.do(wait(t), "dial", dialRequest().with(options{"roomName": room, "participantIdentity": "callee"}))
+	require.NoError(t, err)
+	require.Equal(t, room, dialled.text("roomName"))
+	c, err := user.NextCall(wait(t))
+	require.NoError(t, err)
+	require.Equal(t, c.ID(), dialled.text("whatsappCallId"))
+	require.NoError(t, app.wait("connect", c.ID()).err)
+	require.NoError(t, c.Wait(wait(t), fakemeta.StateRinging))
+	require.Zero(t, agent.Count(livekittest.Is(livekittest.EventTrackPublished, "callee")), "a track means answered")
+	require.NoError(t, c.PickUp())
+	_, err = agent.Wait(wait(t), livekittest.Is(livekittest.EventTrackPublished, "callee"))
+	require.NoError(t, err)
+	talk(t, w, c, agent, "callee")
+
+	_, err = app.sdk.do(wait(t), "disconnect", options{"whatsappCallId": c.ID(), "whatsappApiKey": metaToken})
+	require.NoError(t, err)
+	<-c.Done()
+	require.Empty(t, c.Heard().Problems())
+	left, err := agent.Wait(wait(t), livekittest.Is(livekittest.EventLeft, "callee"))
+	require.NoError(t, err)
+	require.Equal(t, livekit.DisconnectReason_CLIENT_INITIATED, left.Reason)
+	w.nothingLeft(room)
+}

@@ -1,0 +1,274 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/livekit-connector/livekit-connector/internal/app"
+	"github.com/livekit-connector/livekit-connector/internal/livekittest"
+	"github.com/livekit-connector/livekit-connector/pkg/fakemeta"
+)
+
+// The invented business and user of all tests.
+const (
+	numberID   = "1000555000111"
+	business   = "15550001111"
+	userNumber = "15550002222"
+	metaToken  = "EAAtest-graph-token" //nolint:gosec // invented
+)
+
+// patience bounds every wait for an event. Nothing is expected to take so long; it only ends a test that hangs.
+const patience = 40 * time.Second
+
+// liveKit is the livekit-server that tests share; a test that restarts a server starts one of its own.
+var liveKit *livekittest.Server
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		var err error
+		if liveKit, err = livekittest.Start(context.Background(), livekittest.Options{}); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		code := m.Run()
+		if err := liveKit.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		if err := goleak.Find(); err != nil && code == 0 {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		return code
+	}())
+}
+
+// world is a connector between a fake Meta and a LiveKit, with an application that passes Meta's webhooks on.
+type world struct {
+	t        *testing.T
+	livekit  *livekittest.Server
+	meta     *fakemeta.Server
+	app      *app.App
+	registry *prometheus.Registry
+	log      *lockedBuffer
+	url      string
+	stop     func() error
+}
+
+type worldOptions struct {
+	livekit *livekittest.Server
+	meta    func(*fakemeta.Options)
+	config  func(*app.Config)
+}
+
+// newWorld starts all of it; the end of the test takes it down and checks that nothing is left.
+func newWorld(t *testing.T, o worldOptions) *world {
+	t.Helper()
+	w := &world{t: t, livekit: o.livekit, registry: prometheus.NewRegistry(), log: &lockedBuffer{}}
+	if w.livekit == nil {
+		w.livekit = liveKit
+	}
+	metaOptions := fakemeta.Options{}
+	if o.meta != nil {
+		o.meta(&metaOptions)
+	}
+	var err error
+	w.meta, err = fakemeta.Start(metaOptions)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, w.meta.Close()) })
+	require.NoError(t, w.meta.AddNumber(fakemeta.Number{
+		PhoneNumberID: numberID, DisplayNumber: business, AccessToken: metaToken, AppSecret: "app-secret",
+	}))
+
+	c := app.DefaultConfig()
+	c.WSURL, c.APIKey, c.APISecret = w.livekit.URL(), w.livekit.APIKey(), app.Secret(w.livekit.APISecret())
+	c.Port, c.BindAddresses = 0, []string{"127.0.0.1"}
+	c.WhatsApp.GraphURL = w.meta.GraphURL()
+	c.RTC.EnableLoopbackCandidate = true
+	c.RTC.Interfaces.Includes = []string{"lo"}
+	c.Logging.Level, c.Logging.JSON = "debug", true
+	if o.config != nil {
+		o.config(&c)
+	}
+	log := app.NewLogger(c.Logging, w.log)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("connector's log:\n%s", w.log)
+		}
+	})
+	w.app, err = app.New(c, app.Options{Logger: log, Registry: w.registry})
+	require.NoError(t, err)
+	w.url = w.app.URL()
+	ctx, cancel := context.WithCancel(context.Background())
+	stopped := make(chan error, 1)
+	go func() { stopped <- w.app.Run(ctx, nil) }()
+	w.stop = sync.OnceValue(func() error { cancel(); return <-stopped })
+	t.Cleanup(func() { require.NoError(t, w.stop()) })
+	return w
+}
+
+// wait returns a context for waiting for one event.
+func wait(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// lockedBuffer is a log that may be read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+var _ io.Writer = (*lockedBuffer)(nil)
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// application is what a user of the connector writes today: a webhook handler that passes Meta's events on.
+type application struct {
+	w   *world
+	sdk sdk
+	// accept and connect are merged into the requests.
+	accept, connect options
+	// deaf to the end of calls: the terminate webhook is not passed on.
+	ignoreTerminate bool
+
+	mu      sync.Mutex
+	answers []answered
+	changed chan struct{} // closed and replaced at every answer
+}
+
+// answered is one request that the application made, and what came of it.
+type answered struct {
+	method, callID string
+	res            options
+	err            error
+}
+
+// run serves webhooks until the test ends. Requests are made side by side, as a webhook server makes them.
+func (a *application) run() {
+	a.changed = make(chan struct{})
+	events := a.w.meta.Events()
+	ctx, cancel := context.WithCancel(context.Background())
+	var working sync.WaitGroup
+	working.Go(func() {
+		for {
+			e, err := events.Next(ctx)
+			if err != nil {
+				return
+			}
+			for _, c := range e.Calls() {
+				working.Go(func() { a.handle(ctx, c) })
+			}
+		}
+	})
+	a.w.t.Cleanup(func() {
+		cancel()
+		events.Close()
+		working.Wait()
+	})
+}
+
+func (a *application) handle(ctx context.Context, c fakemeta.CallEvent) {
+	switch {
+	case c.Event == "connect" && c.Direction == "USER_INITIATED":
+		a.do(ctx, "accept", c.ID, acceptRequest(c.ID, c.Session.SDP).with(a.accept))
+	case c.Event == "connect":
+		a.do(ctx, "connect", c.ID, options{
+			"whatsappCallId": c.ID, "sdp": options{"type": "answer", "sdp": c.Session.SDP},
+		}.with(a.connect))
+	case c.Event == "terminate" && !a.ignoreTerminate:
+		a.do(ctx, "disconnect", c.ID, options{"whatsappCallId": c.ID, "disconnectReason": "USER_INITIATED"})
+	}
+}
+
+func (a *application) do(ctx context.Context, method, callID string, args options) {
+	res, err := a.sdk.do(ctx, method, args)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.answers = append(a.answers, answered{method: method, callID: callID, res: res, err: err})
+	close(a.changed)
+	a.changed = make(chan struct{})
+}
+
+// wait returns the answer to the first request of that kind for a call.
+func (a *application) wait(method, callID string) answered {
+	a.w.t.Helper()
+	ctx := wait(a.w.t)
+	for {
+		a.mu.Lock()
+		changed := a.changed
+		for _, got := range a.answers {
+			if got.method == method && got.callID == callID {
+				a.mu.Unlock()
+				return got
+			}
+		}
+		a.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			a.w.t.Fatalf("no answer to %s", method)
+		}
+	}
+}
+
+// acceptRequest is the least that an application says to take a call.
+func acceptRequest(callID, offer string) options {
+	return options{
+		"whatsappPhoneNumberId": numberID, "whatsappApiKey": metaToken, "whatsappCloudApiVersion": "24.0",
+		"whatsappCallId": callID, "sdp": options{"type": "offer", "sdp": offer},
+	}
+}
+
+// dialRequest is the least that an application says to place a call.
+func dialRequest() options {
+	return options{
+		"whatsappPhoneNumberId": numberID, "whatsappApiKey": metaToken, "whatsappCloudApiVersion": "24.0",
+		"whatsappToPhoneNumber": userNumber,
+	}
+}
+
+// newApplication starts an application that speaks the Go SDK.
+func (w *world) newApplication(change func(*application)) *application {
+	a := &application{w: w, sdk: newGoSDK(w.url, w.livekit.APIKey(), w.livekit.APISecret())}
+	if change != nil {
+		change(a)
+	}
+	a.run()
+	return a
+}
+
+// nothingLeft checks that a call left nothing behind: at Meta, in the room, in the process.
+func (w *world) nothingLeft(room string) {
+	w.t.Helper()
+	require.NoError(w.t, w.app.Node().WaitEmpty(wait(w.t)))
+	require.Empty(w.t, w.meta.ActiveCalls())
+	people, err := w.livekit.Participants(wait(w.t), room)
+	if err == nil { // a room that is gone is empty
+		for _, p := range people {
+			require.NotEqual(w.t, "CONNECTOR", p.GetKind().String(), "the caller's participant is still in the room")
+		}
+	}
+}
