@@ -153,6 +153,7 @@ func (j *journal) String() string {
 type stand struct {
 	*api.Server
 	node *node
+	bus  connectorpb.ConnectorInternalServer // the node's, nil without a node
 	log  *journal
 	reg  *prometheus.Registry
 }
@@ -164,14 +165,15 @@ func newStand(tb testing.TB, n *node, change ...func(*api.Options)) *stand {
 	client, err := connectorpb.NewConnectorInternalClient(bus)
 	require.NoError(tb, err)
 	tb.Cleanup(client.Close)
+	s := &stand{node: n, log: new(journal), reg: prometheus.NewRegistry()}
 	if n != nil {
 		server, err := connectorpb.NewConnectorInternalServer(n, bus)
 		require.NoError(tb, err)
 		tb.Cleanup(server.Kill)
 		require.NoError(tb, server.RegisterStartCallTopic(cluster))
 		require.NoError(tb, server.RegisterAllCallTopics(callID))
+		s.bus = server
 	}
-	s := &stand{node: n, log: new(journal), reg: prometheus.NewRegistry()}
 	opts := api.Options{
 		Client:           client,
 		Registry:         held{ids: map[string]bool{callID: true}},
