@@ -79,7 +79,7 @@ func (c *Call) handsetOptions(taken *acceptance) handset.Options {
 	return o
 }
 
-// admit makes a call known and starts it, unless user and number are busy.
+// admitCall makes a call known and starts it, unless user and number are busy.
 func (s *Server) admitCall(c *Call) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,16 +143,14 @@ func (s *Server) dial(n *number, u *User, offer string, p *peer, opaque string) 
 	}
 	c.opaque, c.offer = opaque, offer
 	c.answer = c.identity.answer(p, setup)
-	switch err = s.admitCall(c); err {
-	case nil:
-	case ErrBusy:
+	if err = s.admitCall(c); err != nil {
 		c.discard()
-		return nil, refusal(CodeDuplicateCall, "a call with this user is ongoing")
-	case ErrOverloaded:
-		c.discard()
-		return nil, refusal(CodeConcurrentCalls, "the number has reached its concurrent calls")
-	default:
-		c.discard()
+		switch {
+		case errors.Is(err, ErrBusy):
+			return nil, refusal(CodeDuplicateCall, "a call with this user is ongoing")
+		case errors.Is(err, ErrOverloaded):
+			return nil, refusal(CodeConcurrentCalls, "the number has reached its concurrent calls")
+		}
 		return nil, refusal(CodeConnectionError, err.Error())
 	}
 	select {

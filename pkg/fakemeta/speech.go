@@ -7,6 +7,7 @@ import (
 	"github.com/pion/rtp"
 
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/handset"
+	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/hearing"
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/relay"
 )
 
@@ -83,30 +84,40 @@ func (c *Call) Recording() (samples []int16, rate int) { return c.phone.Recordin
 // when the last one is sent.
 func (c *Call) SendDTMF(keys string) (<-chan struct{}, error) { return c.phone.SendDTMF(keys) }
 
+// Compare tells how well the user heard what was said to him.
+func (c *Call) Compare(said Speech) hearing.Verdict {
+	pcm, rate := c.phone.Recording()
+	want := said.Rate
+	if want == 0 {
+		want = handset.DefaultRate
+	}
+	return hearing.Compare(said.Samples, hearing.Resample(pcm, rate, want), want)
+}
+
 // MediaStats returns what the relay counted for this call.
 func (c *Call) MediaStats() relay.Stats { return c.session.Stats() }
 
 // Report is the judgement on one call.
 type Report struct {
-	CallID    string    `json:"call_id"`
-	Direction Direction `json:"direction"`
-	State     string    `json:"state"`
+	CallID    string
+	Direction Direction
+	State     string
 	// Answered says that the call was accepted or picked up, or that RTP made the client believe so.
-	Answered bool `json:"answered"`
+	Answered bool
 	// AnsweredEarly: RTP came before accept and started the caller's timer.
-	AnsweredEarly bool `json:"answered_early"`
+	AnsweredEarly bool
 	// EarlyPackets is how many RTP packets came before the answer.
-	EarlyPackets int64 `json:"early_packets"`
+	EarlyPackets int64
 	// Duration since the answer, in Meta's time.
-	Duration time.Duration `json:"duration"`
+	Duration time.Duration
 	// EndedBy is "user", "business" or "meta", empty while the call lives; ErrorCode is zero if it completed.
-	EndedBy   string `json:"ended_by"`
-	ErrorCode int    `json:"error_code"`
+	EndedBy   string
+	ErrorCode int
 	// Problems is what the business did wrong without being refused for it, and what the handset complains about.
-	Problems []string       `json:"problems"`
-	Heard    handset.Report `json:"heard"`
-	Media    relay.Stats    `json:"media"`
-	Timeline []Moment       `json:"timeline"`
+	Problems []string
+	Heard    handset.Report
+	Media    relay.Stats
+	Timeline []Moment
 }
 
 // OK says that the call was answered and nobody has anything to complain about.

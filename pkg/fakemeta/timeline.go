@@ -7,36 +7,35 @@ import (
 
 // Names of moments in a call's timeline, beside "state: …" for each state reached.
 const (
-	MomentPlaced       = "placed"                     // the user dialled, or the business' request was taken
-	MomentWebhook      = "webhook"                    // an update was handed to delivery
-	MomentPreAccept    = "pre_accept"                 // the business pre-accepted
-	MomentAccept       = "accept"                     // the business accepted
-	MomentReject       = "reject"                     // the business rejected
-	MomentTerminate    = "terminate"                  // the business terminated
-	MomentPickUp       = "user picks up"              //
-	MomentDecline      = "user declines"              //
-	MomentHangUp       = "user hangs up"              //
-	MomentExpired      = "nobody answered"            // accept window or ringing ran out
-	MomentFailed       = "failed"                     // the client or the relay gave up
-	MomentMedia        = "media"                      // the media path reached a state
-	MomentFirstRTP     = "first RTP from business"    //
-	MomentEarly        = "answered early by media"    // RTP before accept: the caller's timer started
-	MomentSpeaking     = "handset speaks"             //
-	MomentBye          = "RTCP BYE"                   //
-	MomentVanished     = "phone and relay vanished"   //
-	MomentClosed       = "media closed"               // nothing of the call is left
-	MomentSDPRemark    = "SDP remark"                 // accepted, but nobody has seen Meta take it
-	MomentSDPRefused   = "sdp refused"                //
-	MomentMediaProblem = "media problem"              //
-	MomentNoDTLS       = "no DTLS: business answered" // passive; Meta never sends the ClientHello of an inbound call
+	MomentPlaced       = "placed"                   // the user dialled, or the business' request was taken
+	MomentWebhook      = "webhook"                  // an update was handed to delivery
+	MomentPreAccept    = "pre_accept"               // the business pre-accepted
+	MomentAccept       = "accept"                   // the business accepted
+	MomentReject       = "reject"                   // the business rejected
+	MomentTerminate    = "terminate"                // the business terminated
+	MomentPickUp       = "user picks up"            //
+	MomentDecline      = "user declines"            //
+	MomentHangUp       = "user hangs up"            //
+	MomentExpired      = "nobody answered"          // accept window or ringing ran out
+	MomentFailed       = "failed"                   // the client or the relay gave up
+	MomentMedia        = "media"                    // the media path reached a state
+	MomentFirstRTP     = "first RTP from business"  //
+	MomentEarly        = "answered early by media"  // RTP before accept: the caller's timer started
+	MomentSpeaking     = "handset speaks"           //
+	MomentBye          = "RTCP BYE"                 //
+	MomentVanished     = "phone and relay vanished" //
+	MomentClosed       = "media closed"             // nothing of the call is left
+	MomentSDPRemark    = "SDP remark"               // accepted, but nobody has seen Meta take it
+	MomentSDPRefused   = "sdp refused"              //
+	MomentMediaProblem = "media problem"            //
 )
 
 // Moment is one thing that happened to a call.
 type Moment struct {
-	At     time.Time     `json:"at"`
-	Since  time.Duration `json:"since"` // since the call was placed
-	Name   string        `json:"name"`
-	Detail string        `json:"detail,omitempty"`
+	At     time.Time
+	Since  time.Duration // since the call was placed
+	Name   string
+	Detail string
 }
 
 // String returns the moment as a line of a log.

@@ -18,6 +18,18 @@ const (
 	PermissionNone
 )
 
+// String returns "temporary", "permanent" or "none".
+func (p Permission) String() string {
+	switch p {
+	case PermissionTemporary:
+		return "temporary"
+	case PermissionPermanent:
+		return "permanent"
+	default:
+		return "none"
+	}
+}
+
 // temporaryPermission is how long PermissionTemporary lasts.
 const temporaryPermission = 7 * 24 * time.Hour
 
