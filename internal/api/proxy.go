@@ -26,13 +26,11 @@ type proxy struct {
 	log       *slog.Logger
 	transport *http.Transport
 	reverse   *httputil.ReverseProxy
-	// closing is done when close was called, and with it every request under way.
-	closing context.Context //nolint:containedctx // the lifetime of the connections, not of one request
-	cancel  context.CancelFunc
 
 	mu      sync.Mutex
 	closed  bool
-	ongoing sync.WaitGroup // guarded by mu against an Add after close
+	cancels map[*http.Request]context.CancelFunc // of the exchanges under way
+	ongoing sync.WaitGroup                       // counts them; nothing is added once closed
 }
 
 func newProxy(target *url.URL, log *slog.Logger) (*proxy, error) {
@@ -51,7 +49,8 @@ func newProxy(target *url.URL, log *slog.Logger) (*proxy, error) {
 	to.User, to.RawQuery, to.Fragment = nil, "", ""
 
 	p := &proxy{
-		log: log,
+		log:     log,
+		cancels: make(map[*http.Request]context.CancelFunc),
 		transport: &http.Transport{
 			DialContext:           (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 			TLSHandshakeTimeout:   5 * time.Second,
@@ -63,7 +62,6 @@ func newProxy(target *url.URL, log *slog.Logger) (*proxy, error) {
 			DisableCompression: true,
 		},
 	}
-	p.closing, p.cancel = context.WithCancel(context.Background())
 	p.reverse = &httputil.ReverseProxy{
 		Transport:     p.transport,
 		FlushInterval: -1, // livekit-server streams; hold nothing back
@@ -99,32 +97,48 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if !p.begin() {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	r = r.WithContext(ctx)
+	if !p.begin(r, cancel) {
 		_ = twirp.WriteError(w, errClosed)
 		return
 	}
-	defer p.ongoing.Done()
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	defer context.AfterFunc(p.closing, cancel)()
-	p.reverse.ServeHTTP(w, r.WithContext(ctx))
+	defer p.end(r)
+	p.reverse.ServeHTTP(w, r)
 }
 
-func (p *proxy) begin() bool {
+func (p *proxy) begin(r *http.Request, cancel context.CancelFunc) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return false
 	}
+	p.cancels[r] = cancel
 	p.ongoing.Add(1)
 	return true
+}
+
+func (p *proxy) end(r *http.Request) {
+	p.mu.Lock()
+	delete(p.cancels, r)
+	p.mu.Unlock()
+	p.ongoing.Done()
+}
+
+func (p *proxy) isClosed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closed
 }
 
 func (p *proxy) close() {
 	p.mu.Lock()
 	p.closed = true
+	for _, cancel := range p.cancels {
+		cancel() // takes no lock of ours
+	}
 	p.mu.Unlock()
-	p.cancel()
 	p.ongoing.Wait()
 	p.transport.CloseIdleConnections()
 }
@@ -132,7 +146,7 @@ func (p *proxy) close() {
 // fail answers when livekit-server does not. Nothing of the URL is told or logged: its query may hold an access token.
 func (p *proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	ctx := r.Context()
-	if p.closing.Err() != nil {
+	if p.isClosed() {
 		_ = twirp.WriteError(w, errClosed)
 		return
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/livekit/protocol/auth"
 	"github.com/livekit/protocol/livekit"
+	"github.com/livekit/psrpc"
 	"github.com/livekit/psrpc/pkg/bus/localbus"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
@@ -152,10 +153,11 @@ func (j *journal) String() string {
 // stand is a Server with a real bus and one programmable node behind it.
 type stand struct {
 	*api.Server
-	node *node
-	bus  connectorpb.ConnectorInternalServer // the node's, nil without a node
-	log  *journal
-	reg  *prometheus.Registry
+	node   *node
+	bus    connectorpb.ConnectorInternalServer // the node's, nil without a node
+	medium psrpc.MessageBus
+	log    *journal
+	reg    *prometheus.Registry
 }
 
 // newStand builds everything anew; nil stands for no node at all.
@@ -165,11 +167,11 @@ func newStand(tb testing.TB, n *node, change ...func(*api.Options)) *stand {
 	client, err := connectorpb.NewConnectorInternalClient(bus)
 	require.NoError(tb, err)
 	tb.Cleanup(client.Close)
-	s := &stand{node: n, log: new(journal), reg: prometheus.NewRegistry()}
+	s := &stand{node: n, medium: bus, log: new(journal), reg: prometheus.NewRegistry()}
 	if n != nil {
 		server, err := connectorpb.NewConnectorInternalServer(n, bus)
 		require.NoError(tb, err)
-		tb.Cleanup(server.Kill)
+		tb.Cleanup(server.Shutdown) // Kill would strand a bid whose outcome is on its way
 		require.NoError(tb, server.RegisterStartCallTopic(cluster))
 		require.NoError(tb, server.RegisterAllCallTopics(callID))
 		s.bus = server

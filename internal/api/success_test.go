@@ -179,11 +179,18 @@ func TestVersionsBetween(t *testing.T) {
 }
 
 func TestTheBestBidderGetsTheCall(t *testing.T) {
-	// One node alone is enough here to see that a bid below idle is taken too.
-	n := newNode()
-	n.bid = 0.25
-	s := newStand(t, n)
-	require.Equal(t, 200, s.post(t, encodings[0], dialMethod, dial()).Code)
+	first, second := newNode(), newNode()
+	first.bid, second.bid = 0.25, 0.75
+	s := newStand(t, first)
+	server, err := connectorpb.NewConnectorInternalServer(second, s.medium)
+	require.NoError(t, err)
+	t.Cleanup(server.Shutdown)
+	require.NoError(t, server.RegisterStartCallTopic(cluster))
+	for range 5 {
+		require.Equal(t, 200, s.post(t, encodings[0], dialMethod, dial()).Code)
+	}
+	require.Zero(t, first.asked())
+	require.Equal(t, 5, second.asked())
 }
 
 func TestNothingSecretIsLogged(t *testing.T) {
@@ -195,7 +202,7 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	s.post(t, encodings[0], connectMethod, connect(), bearer(token))
 	s.post(t, encodings[1], disconnectMethod, disconnect(), bearer(token))
 	n.start = func(context.Context, *connectorpb.StartCallRequest) (*connectorpb.StartCallResponse, error) {
-		return nil, errQuoting{}
+		return nil, quotingError{}
 	}
 	s.post(t, encodings[0], dialMethod, dial(), bearer(token))
 	s.post(t, encodings[0], dialMethod, dial(), bearer(token+"x"))
@@ -226,7 +233,7 @@ func TestAnAnswerThatNobodyReadsIsStillASuccess(t *testing.T) {
 	require.EqualValues(t, 1, s.counter(t, `code="ok",method="DisconnectWhatsAppCall"`))
 }
 
-// errQuoting is a plain error that quotes what it must not.
-type errQuoting struct{}
+// quotingError is a plain error that quotes what it must not.
+type quotingError struct{}
 
-func (errQuoting) Error() string { return "Post to " + number + " with " + metaToken }
+func (quotingError) Error() string { return "Post to " + number + " with " + metaToken }
