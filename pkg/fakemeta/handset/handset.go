@@ -81,7 +81,8 @@ type Options struct {
 	SilenceBefore, SilenceAfter time.Duration
 
 	// PayloadType, DTMFPayloadType of both directions, and the SSRC, CNAME and
-	// Bitrate (bits per second) of what is sent. Zero SSRC picks one.
+	// Bitrate (bits per second) of what is sent. Zero SSRC picks one; it must be
+	// the one in Meta's SDP, or WebRTC stacks drop the audio.
 	PayloadType, DTMFPayloadType uint8
 	SSRC                         uint32
 	CNAME                        string
