@@ -1,0 +1,187 @@
+package metaleg
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/pion/ice/v4"
+	"github.com/pion/interceptor"
+	"github.com/pion/interceptor/pkg/report"
+	"github.com/pion/webrtc/v4"
+)
+
+// Payload types of our offers. Meta answers with what it was offered; in its own
+// offers it uses the same two.
+const (
+	opusPayloadType  = 111
+	eventPayloadType = 126
+)
+
+const (
+	// answerPatience is how long a path may fail to answer before the leg gives
+	// up, at the start or later.
+	answerPatience = 30 * time.Second
+	// offerPatience is the same for outbound calls: nobody promises that the relay
+	// answers before the user picks up, and a phone may ring for a minute.
+	offerPatience = 90 * time.Second
+	// disconnectedAfter is when Pion calls a path disconnected, which means
+	// nothing to us but is part of the patience.
+	disconnectedAfter = 5 * time.Second
+	// keepalive is the interval of consent checks on the chosen pair.
+	keepalive = 2 * time.Second
+	// maxChecks is how often a pair is checked without an answer. Pion's own limit
+	// of 7 is over after 1.4 s, and a relay that learns of the call later would
+	// find nobody. Time ends the checking, not a count.
+	maxChecks = 10_000
+	// dtlsInterval is the first retransmission interval of the handshake; each
+	// next one is twice as long. Meta drops what comes before it processed our
+	// SDP, so the first ClientHello is usually lost. With RFC 6347's 1 s that
+	// clips three seconds of the caller.
+	dtlsInterval = 100 * time.Millisecond
+)
+
+// newAPI builds Pion's engines. patience is how long a path may be dead.
+func newAPI(c *Config, log *slog.Logger, patience time.Duration) (*webrtc.API, error) {
+	settings := webrtc.SettingEngine{LoggerFactory: pionLog{log}}
+	if err := setICE(&settings, c, patience); err != nil {
+		return nil, err
+	}
+	// Client whenever Meta leaves the choice: in its offers, and in an answer that
+	// says actpass although RFC 8842 section 5.3 forbids it.
+	if err := settings.SetAnsweringDTLSRole(webrtc.DTLSRoleClient); err != nil {
+		return nil, fmt.Errorf("set dtls role: %w", err)
+	}
+	settings.SetDTLSRetransmissionInterval(dtlsInterval)
+	settings.SetDTLSConnectContextMaker(func() (context.Context, func()) {
+		// The handshake belongs to no request; Close ends it by its socket.
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		return ctx, cancel
+	})
+	settings.SetSDPMediaLevelFingerprints(true)
+	// The reader must exist before the first packet: Pion otherwise gives up the
+	// whole track if that one has a payload type it does not know.
+	settings.SetFireOnTrackBeforeFirstRTP(true)
+	settings.SetHandleUndeclaredSSRCWithoutAnswer(true)
+
+	codecs := &webrtc.MediaEngine{}
+	for _, codec := range ownCodecs() {
+		if err := codecs.RegisterCodec(codec, webrtc.RTPCodecTypeAudio); err != nil {
+			return nil, fmt.Errorf("register codec: %w", err)
+		}
+	}
+	interceptors := &interceptor.Registry{}
+	if err := addReports(interceptors, log); err != nil {
+		return nil, err
+	}
+	return webrtc.NewAPI(
+		webrtc.WithSettingEngine(settings),
+		webrtc.WithMediaEngine(codecs),
+		webrtc.WithInterceptorRegistry(interceptors),
+	), nil
+}
+
+func setICE(settings *webrtc.SettingEngine, c *Config, patience time.Duration) error {
+	settings.SetICETimeouts(disconnectedAfter, patience-disconnectedAfter, keepalive)
+	settings.SetICEMaxBindingRequests(maxChecks)
+	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	settings.DisableActiveTCP(true)
+	settings.SetIncludeLoopbackCandidate(c.IncludeLoopback)
+	// TCP is in the list for TURN over TCP and TLS only: without a TCP mux and
+	// with active TCP off there are no TCP candidates.
+	networks := []webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeTCP4}
+	if !c.IPv4Only {
+		networks = append(networks, webrtc.NetworkTypeUDP6, webrtc.NetworkTypeTCP6)
+	}
+	settings.SetNetworkTypes(networks)
+	if c.PortMin != 0 || c.PortMax != 0 {
+		if err := settings.SetEphemeralUDPPortRange(c.PortMin, c.PortMax); err != nil {
+			return fmt.Errorf("set UDP port range %d-%d: %w", c.PortMin, c.PortMax, err)
+		}
+	}
+	if c.KeepInterface != nil {
+		settings.SetInterfaceFilter(c.KeepInterface)
+	}
+	if c.KeepIP != nil {
+		settings.SetIPFilter(c.KeepIP)
+	}
+	rules, err := natRules(c.NAT1To1IPs)
+	if err != nil {
+		return err
+	}
+	if len(rules) > 0 {
+		if err := settings.SetICEAddressRewriteRules(rules...); err != nil {
+			return fmt.Errorf("set NAT 1:1 addresses: %w", err)
+		}
+	}
+	return nil
+}
+
+// natRules makes the addresses of Config.NAT1To1IPs replace those of our host
+// candidates. An address alone stands for every local one of its family.
+func natRules(ips []string) ([]webrtc.ICEAddressRewriteRule, error) {
+	var rules []webrtc.ICEAddressRewriteRule
+	var all []string
+	for _, ip := range ips {
+		public, local, pinned := strings.Cut(ip, "/")
+		for _, part := range []string{public, local} {
+			if _, err := netip.ParseAddr(part); err != nil && (pinned || part == public) {
+				return nil, fmt.Errorf("read NAT 1:1 address %q: neither an IP address nor public/local", ip)
+			}
+		}
+		if pinned {
+			rules = append(rules, webrtc.ICEAddressRewriteRule{
+				External: []string{public}, Local: local, AsCandidateType: webrtc.ICECandidateTypeHost,
+			})
+			continue
+		}
+		all = append(all, ip)
+	}
+	if len(all) > 0 {
+		rules = append(rules, webrtc.ICEAddressRewriteRule{
+			External: all, AsCandidateType: webrtc.ICECandidateTypeHost,
+		})
+	}
+	return rules, nil
+}
+
+// ownCodecs is what we negotiate. Opus has no fmtp here: Pion compares it with
+// the remote one and, with telephone-event beside it, drops a codec that differs.
+// With none it takes Meta's as it is.
+func ownCodecs() []webrtc.RTPCodecParameters {
+	return []webrtc.RTPCodecParameters{
+		{
+			RTPCodecCapability: webrtc.RTPCodecCapability{
+				MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2,
+			},
+			PayloadType: opusPayloadType,
+		},
+		{
+			RTPCodecCapability: webrtc.RTPCodecCapability{
+				MimeType: "audio/telephone-event", ClockRate: 8000,
+			},
+			PayloadType: eventPayloadType,
+		},
+	}
+}
+
+// addReports registers sender and receiver reports and nothing else. Meta ends
+// calls whose RTCP stops. It negotiates no header extension, so there is no
+// congestion feedback to give, and repairs losses with FEC, so none to repair.
+func addReports(registry *interceptor.Registry, log *slog.Logger) error {
+	factory := pionLog{log}
+	sender, err := report.NewSenderInterceptor(report.WithSenderLoggerFactory(factory))
+	if err != nil {
+		return fmt.Errorf("set up sender reports: %w", err)
+	}
+	receiver, err := report.NewReceiverInterceptor(report.WithReceiverLoggerFactory(factory))
+	if err != nil {
+		return fmt.Errorf("set up receiver reports: %w", err)
+	}
+	registry.Add(sender)
+	registry.Add(receiver)
+	return nil
+}

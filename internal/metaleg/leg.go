@@ -1,0 +1,350 @@
+package metaleg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/rtp"
+	"github.com/pion/webrtc/v4"
+
+	"github.com/livekit-connector/livekit-connector/media"
+)
+
+const (
+	// settled is how long gathering has to be quiet before we stop waiting for
+	// more local candidates while a STUN or TURN server is asked. Host candidates
+	// follow each other within microseconds.
+	settled = 10 * time.Millisecond
+	// gatherLimit bounds gathering whatever happens. Without a candidate in our
+	// SDP the call works too, if only there is a socket: Meta learns our address
+	// from our checks.
+	gatherLimit = 100 * time.Millisecond
+)
+
+// Leg is the connection of one call to Meta. The one who made it closes it.
+//
+// WriteRTP must not be called by two goroutines at once. Everything else is safe
+// for concurrent use.
+type Leg struct {
+	log     *slog.Logger
+	pc      *webrtc.PeerConnection
+	ice     *webrtc.ICETransport
+	sender  *webrtc.RTPSender
+	track   *outgoing
+	servers bool // STUN or TURN servers are asked
+
+	candidate chan struct{} // holds one: a local candidate came
+
+	connected, firstAudio, done chan struct{}
+	endOnce, connectedOnce      sync.Once
+	iceUp                       chan struct{} // closed with times.ice
+
+	header rtp.Header // of the packet being written; owned by WriteRTP's caller
+	open   atomic.Bool
+	sink   atomic.Pointer[sink]
+	// payloadTypes holds what Meta sends: Opus in the low byte, events above it.
+	payloadTypes atomic.Uint32
+	path         atomic.Pointer[Path]
+
+	times    times
+	counters counters
+
+	wg sync.WaitGroup // goroutines of this leg; Add only under mu
+
+	mu     sync.Mutex
+	closed bool
+	err    error
+	mid    string // of our offer
+	answer string // what SetAnswer applied
+}
+
+// sink makes an interface fit an atomic pointer.
+type sink struct{ media.Writer }
+
+func (s *Stack) newLeg(api *webrtc.API) (*Leg, error) {
+	pc, err := api.NewPeerConnection(s.configuration())
+	if err != nil {
+		return nil, fmt.Errorf("make peer connection: %w", err)
+	}
+	l := &Leg{
+		log: s.log, pc: pc, track: newOutgoing(), servers: len(s.servers) > 0,
+		candidate:  make(chan struct{}, 1),
+		connected:  make(chan struct{}),
+		firstAudio: make(chan struct{}),
+		done:       make(chan struct{}),
+		iceUp:      make(chan struct{}),
+	}
+	l.times.created.mark()
+	l.payloadTypes.Store(opusPayloadType | eventPayloadType<<8)
+	pc.OnConnectionStateChange(l.onState)
+	pc.OnICECandidate(func(c *webrtc.ICECandidate) {
+		if c != nil {
+			select {
+			case l.candidate <- struct{}{}:
+			default:
+			}
+		}
+	})
+	pc.OnTrack(func(t *webrtc.TrackRemote, r *webrtc.RTPReceiver) {
+		l.spawn(func() { l.readRTP(t) })
+		l.spawn(func() { l.readRTCP(r.Read) })
+	})
+	l.sender, err = pc.AddTrack(l.track)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("add track: %w", err), pc.GracefulClose())
+	}
+	l.ice = l.sender.Transport().ICETransport()
+	l.ice.OnSelectedCandidatePairChange(l.onPair)
+	l.spawn(func() { l.readRTCP(l.sender.Read) })
+	return l, nil
+}
+
+// spawn runs f in a goroutine that Close waits for, unless the leg is closed.
+func (l *Leg) spawn(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.wg.Go(f)
+	}
+}
+
+func (l *Leg) answerOffer(ctx context.Context, offer string, remote *remoteSDP) (string, error) {
+	l.expect(remote)
+	if err := l.applyRemote(webrtc.SDPTypeOffer, offer); err != nil {
+		return "", err
+	}
+	d, err := l.pc.CreateAnswer(nil)
+	if err != nil {
+		return "", fmt.Errorf("create answer: %w", err)
+	}
+	answer, err := l.describe(ctx, d)
+	if err != nil {
+		return "", err
+	}
+	l.spawn(l.hurry)
+	return answer, nil
+}
+
+func (l *Leg) offer(ctx context.Context) (string, error) {
+	d, err := l.pc.CreateOffer(nil)
+	if err != nil {
+		return "", fmt.Errorf("create offer: %w", err)
+	}
+	offer, err := l.describe(ctx, d)
+	if err != nil {
+		return "", err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mid = l.pc.GetTransceivers()[0].Mid()
+	return offer, nil
+}
+
+// describe applies our description, waits until the host's addresses are known,
+// and returns the form of it that Meta gets.
+func (l *Leg) describe(ctx context.Context, d webrtc.SessionDescription) (string, error) {
+	gathered := webrtc.GatheringCompletePromise(l.pc)
+	if err := l.pc.SetLocalDescription(d); err != nil {
+		return "", fmt.Errorf("apply own description: %w", err)
+	}
+	if err := l.gather(ctx, gathered); err != nil {
+		return "", err
+	}
+	text, err := localSDP(l.pc.LocalDescription().SDP)
+	if err != nil {
+		return "", err
+	}
+	l.times.described.mark()
+	return text, nil
+}
+
+// gather waits for the local candidates of the host, and not for those that
+// servers yield: these are checked when they come, and need not be in our SDP.
+func (l *Leg) gather(ctx context.Context, gathered <-chan struct{}) error {
+	limit := time.NewTimer(gatherLimit)
+	defer limit.Stop()
+	var quiet <-chan time.Time
+	some := false
+	for {
+		select {
+		case <-l.candidate:
+			some = true
+			if l.servers {
+				quiet = time.After(settled)
+			}
+		case <-quiet:
+			return nil
+		case <-gathered:
+			if !some && len(l.candidate) == 0 {
+				return ErrNoAddress
+			}
+			return nil
+		case <-limit.C:
+			if !some && !l.servers {
+				return ErrNoAddress
+			}
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("gather candidates: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// SetAnswer applies Meta's answer to our offer; the leg connects from then on.
+// The same answer may come again, another one is ErrAnswered.
+func (l *Leg) SetAnswer(text string) error {
+	remote, err := parseRemote(text)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	known, first, mid := l.answer, l.answer == "", l.mid
+	if first && mid != "" && mid == remote.mid {
+		l.answer = text
+	}
+	l.mu.Unlock()
+	switch {
+	case mid == "":
+		return errors.New("apply answer: the leg made no offer")
+	case mid != remote.mid:
+		return sdpErrorf("the answer's mid is not the offer's")
+	case !first && known == text:
+		return nil
+	case !first:
+		return ErrAnswered
+	}
+	l.expect(remote)
+	if err := l.applyRemote(webrtc.SDPTypeAnswer, text); err != nil {
+		return err
+	}
+	l.times.answered.mark()
+	l.spawn(l.hurry)
+	return nil
+}
+
+// expect notes the payload types of what Meta will send.
+func (l *Leg) expect(r *remoteSDP) {
+	types := uint32(r.opus)
+	if r.hasEvent {
+		types |= uint32(r.event) << 8
+	} else {
+		types |= eventPayloadType << 8 // Meta sends them as 126 even if we did not ask
+	}
+	l.payloadTypes.Store(types)
+}
+
+// applyRemote gives Meta's description to Pion. Pion's errors may quote it, so
+// they stay inside.
+func (l *Leg) applyRemote(typ webrtc.SDPType, text string) error {
+	if err := l.pc.SetRemoteDescription(webrtc.SessionDescription{Type: typ, SDP: text}); err != nil {
+		return sdpErrorf("the WebRTC stack does not take it (%T)", err)
+	}
+	return nil
+}
+
+// onPair notes the chosen path. Pion calls it before it starts DTLS.
+func (l *Leg) onPair(pair *webrtc.ICECandidatePair) {
+	l.path.Store(&Path{
+		LocalType: pair.Local.Typ.String(), RemoteType: pair.Remote.Typ.String(),
+		LocalAddr: address(pair.Local), RemoteAddr: address(pair.Remote),
+	})
+	if l.times.ice.mark() {
+		close(l.iceUp)
+	}
+}
+
+// onState follows the peer connection. Pion runs it in goroutines of its own, so
+// states may come out of order; only final ones and the first connection count.
+func (l *Leg) onState(state webrtc.PeerConnectionState) {
+	l.log.Debug("meta leg changed state", "state", state.String())
+	switch state {
+	case webrtc.PeerConnectionStateConnected:
+		l.connectedOnce.Do(func() {
+			l.times.connected.mark()
+			close(l.connected)
+		})
+	case webrtc.PeerConnectionStateFailed:
+		if l.ice.State() == webrtc.ICETransportStateFailed {
+			l.end(ErrUnreachable)
+		} else {
+			l.end(ErrHandshake)
+		}
+	case webrtc.PeerConnectionStateClosed:
+		l.end(ErrClosedByMeta)
+	case webrtc.PeerConnectionStateUnknown, webrtc.PeerConnectionStateNew,
+		webrtc.PeerConnectionStateConnecting, webrtc.PeerConnectionStateDisconnected:
+	}
+}
+
+// end notes why the leg is over; the first reason counts.
+func (l *Leg) end(err error) {
+	l.endOnce.Do(func() {
+		l.mu.Lock()
+		l.err = err
+		l.mu.Unlock()
+		close(l.done)
+	})
+}
+
+// Connected is closed once ICE and DTLS are up.
+func (l *Leg) Connected() <-chan struct{} { return l.connected }
+
+// FirstAudio is closed when the first audio packet came from Meta.
+func (l *Leg) FirstAudio() <-chan struct{} { return l.firstAudio }
+
+// Done is closed when the connection is over, whoever ended it.
+func (l *Leg) Done() <-chan struct{} { return l.done }
+
+// Err is why the leg is over, after Done: ErrUnreachable, ErrHandshake,
+// ErrClosedByMeta, or nil if Close ended it.
+func (l *Leg) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// Path is the candidate pair in use; ok is false before ICE chose one.
+func (l *Leg) Path() (p Path, ok bool) {
+	if path := l.path.Load(); path != nil {
+		return *path, true
+	}
+	return Path{}, false
+}
+
+// SetSink says where audio from Meta goes, from the next packet on; nil drops it.
+// The sink is called by one goroutine and must not block.
+func (l *Leg) SetSink(w media.Writer) {
+	if w == nil {
+		l.sink.Store(nil)
+		return
+	}
+	l.sink.Store(&sink{w})
+}
+
+// Open lets packets out to Meta. Call it when Meta took our accept, or when the
+// user picked up. Idempotent.
+func (l *Leg) Open() {
+	l.times.opened.mark()
+	l.open.Store(true)
+}
+
+// Close ends the leg with close_notify, frees its sockets and waits for all that
+// it started. It must not be called by the sink. Idempotent.
+func (l *Leg) Close() error {
+	l.end(nil)
+	l.open.Store(false)
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	err := l.pc.GracefulClose()
+	l.wg.Wait()
+	if err != nil {
+		return fmt.Errorf("close peer connection: %w", err)
+	}
+	return nil
+}

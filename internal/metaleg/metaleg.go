@@ -1,0 +1,172 @@
+// Package metaleg is the peer connection to Meta's media relay: ICE, DTLS and one
+// audio stream each way, under the rules of Meta's calling API.
+//
+// A Stack holds what all calls share: settings, certificates excepted. A Leg is
+// one call's connection. It answers Meta's offer (inbound) or makes one
+// (outbound), and is in both cases ICE-full and controlling, because Meta is
+// ICE-lite and refuses every other role with 487.
+//
+// What Meta imposes and Pion does not do by itself:
+//
+//   - DTLS client when Meta lets us choose; Pion answers an ice-lite offer with
+//     setup:passive, and then Meta never starts the handshake.
+//   - One socket per call and address of the host, never a shared port. Meta
+//     answers many calls from the same address and port, and a mux of one port
+//     tells flows apart by just that.
+//   - Host candidates at once. Meta learns our public address from our checks
+//     (peer-reflexive), so nothing is gained by waiting for a STUN server.
+//   - No RTP before Open. The WhatsApp client takes the first packet as the
+//     answer (Meta's FAQ), so the gate is here, behind everything else.
+//   - An SDP without anything that Meta did not ask for: see localSDP.
+package metaleg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"github.com/pion/webrtc/v4"
+)
+
+// Errors that callers tell apart.
+var (
+	// ErrSDP is wrapped by every error about a session description from Meta.
+	// The error names what is wrong and never quotes the description.
+	ErrSDP = errors.New("metaleg: unusable SDP from Meta")
+	// ErrNoAddress is returned when no local address is left to send from: the
+	// filters are too narrow or the port range is used up.
+	ErrNoAddress = errors.New("metaleg: no local address or port for media")
+	// ErrGateShut is returned by WriteRTP before Open.
+	ErrGateShut = errors.New("metaleg: gate to Meta is shut")
+	// ErrNotConnected is returned by WriteRTP while DTLS is not up.
+	ErrNotConnected = errors.New("metaleg: not connected to Meta")
+	// ErrAnswered is returned by SetAnswer for a second, different answer: Meta
+	// knows no renegotiation.
+	ErrAnswered = errors.New("metaleg: another answer was applied before")
+	// ErrUnreachable is a leg's end when ICE found no path or lost the one it had.
+	ErrUnreachable = errors.New("metaleg: no path to Meta")
+	// ErrHandshake is a leg's end when DTLS failed: a wrong fingerprint, no
+	// answer, or no common parameters.
+	ErrHandshake = errors.New("metaleg: DTLS with Meta failed")
+	// ErrClosedByMeta is a leg's end when Meta closed the connection.
+	ErrClosedByMeta = errors.New("metaleg: Meta closed the connection")
+)
+
+// Config is what all legs share. Its zero value is usable.
+type Config struct {
+	// PortMin and PortMax bound the local UDP ports, both included. Both zero
+	// means any free port. Each leg takes one port per local address.
+	PortMin, PortMax uint16
+	// NAT1To1IPs are public addresses that stand for the local ones in our
+	// candidates, each alone or as "public/local".
+	NAT1To1IPs []string
+	// IPv4Only leaves out IPv6 addresses.
+	IPv4Only bool
+	// IncludeLoopback offers loopback addresses too.
+	IncludeLoopback bool
+	// KeepInterface and KeepIP choose among the host's interfaces and addresses;
+	// nil keeps all.
+	KeepInterface func(name string) bool
+	KeepIP        func(ip net.IP) bool
+	// ICEServers are STUN and TURN servers, for networks that let nothing else
+	// out. They never delay an offer or answer: what they yield is tried as it
+	// comes.
+	ICEServers []ICEServer
+	// Logger takes what happens to legs, at debug level; nil discards it.
+	Logger *slog.Logger
+}
+
+// ICEServer is a STUN or TURN server and the credentials for it.
+type ICEServer struct {
+	URLs                 []string
+	Username, Credential string
+}
+
+// Stack makes legs. It is safe for concurrent use and owns nothing that would
+// have to be closed.
+type Stack struct {
+	log     *slog.Logger
+	servers []webrtc.ICEServer
+	// Pion's settings differ in how long they are patient: an answered call has
+	// its path at once or never, an offered one may get it only at pick-up.
+	answering, offering *webrtc.API
+}
+
+// New checks c and returns a Stack.
+func New(c Config) (*Stack, error) {
+	s := &Stack{log: c.Logger}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	for _, server := range c.ICEServers {
+		s.servers = append(s.servers, webrtc.ICEServer{
+			URLs: server.URLs, Username: server.Username, Credential: server.Credential,
+		})
+	}
+	var err error
+	if s.answering, err = newAPI(&c, s.log, answerPatience); err != nil {
+		return nil, err
+	}
+	if s.offering, err = newAPI(&c, s.log, offerPatience); err != nil {
+		return nil, err
+	}
+	// A peer connection that is never used finds the mistakes Pion only reports
+	// when it makes one: addresses, URLs, credentials.
+	pc, err := s.answering.NewPeerConnection(s.configuration())
+	if err != nil {
+		return nil, fmt.Errorf("try media settings: %w", err)
+	}
+	if err := pc.GracefulClose(); err != nil {
+		return nil, fmt.Errorf("close trial connection: %w", err)
+	}
+	return s, nil
+}
+
+// Answer makes a leg for Meta's offer and returns our answer to it. The leg then
+// connects by itself; the caller closes it. The context bounds making the answer,
+// not the leg.
+func (s *Stack) Answer(ctx context.Context, offer string) (*Leg, string, error) {
+	remote, err := parseRemote(offer)
+	if err != nil {
+		return nil, "", err
+	}
+	if remote.setup != "actpass" && remote.setup != "passive" {
+		return nil, "", sdpErrorf("offer with setup:%s leaves us no client role in DTLS", known(remote.setup, "active"))
+	}
+	l, err := s.newLeg(s.answering)
+	if err != nil {
+		return nil, "", err
+	}
+	answer, err := l.answerOffer(ctx, offer, remote)
+	if err != nil {
+		return nil, "", errors.Join(err, l.Close())
+	}
+	return l, answer, nil
+}
+
+// Offer makes a leg and the offer for a call that we place. The leg waits for
+// SetAnswer; the caller closes it. The context bounds making the offer, not the
+// leg.
+func (s *Stack) Offer(ctx context.Context) (*Leg, string, error) {
+	l, err := s.newLeg(s.offering)
+	if err != nil {
+		return nil, "", err
+	}
+	offer, err := l.offer(ctx)
+	if err != nil {
+		return nil, "", errors.Join(err, l.Close())
+	}
+	return l, offer, nil
+}
+
+func (s *Stack) configuration() webrtc.Configuration {
+	return webrtc.Configuration{
+		ICEServers:   s.servers,
+		SDPSemantics: webrtc.SDPSemanticsUnifiedPlan,
+		BundlePolicy: webrtc.BundlePolicyMaxBundle,
+		// RFC 9335 is newer than anything Meta was seen to understand.
+		RTPHeaderEncryptionPolicy: webrtc.RTPHeaderEncryptionPolicyDisable,
+	}
+}

@@ -1,0 +1,87 @@
+package metaleg
+
+import (
+	"net"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/pion/rtp"
+	"github.com/pion/webrtc/v4"
+)
+
+// outgoing is our one track towards Meta, as Pion wants it. It exists instead of
+// Pion's own track because that one copies each packet and takes it silently
+// while it is not bound.
+type outgoing struct {
+	bound atomic.Pointer[binding]
+}
+
+// binding is what a negotiation gave to the track.
+type binding struct {
+	writer      webrtc.TrackLocalWriter
+	ssrc        uint32
+	payloadType uint8
+}
+
+func newOutgoing() *outgoing { return &outgoing{} }
+
+// What follows implements webrtc.TrackLocal.
+
+func (*outgoing) ID() string                { return "audio" }
+func (*outgoing) RID() string               { return "" }
+func (*outgoing) StreamID() string          { return "livekit-connector" }
+func (*outgoing) Kind() webrtc.RTPCodecType { return webrtc.RTPCodecTypeAudio }
+
+func (o *outgoing) Bind(ctx webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
+	for _, codec := range ctx.CodecParameters() {
+		if strings.EqualFold(codec.MimeType, webrtc.MimeTypeOpus) {
+			o.bound.Store(&binding{ctx.WriteStream(), uint32(ctx.SSRC()), uint8(codec.PayloadType)})
+			return codec, nil
+		}
+	}
+	return webrtc.RTPCodecParameters{}, webrtc.ErrUnsupportedCodec
+}
+
+func (o *outgoing) Unbind(webrtc.TrackLocalContext) error {
+	o.bound.Store(nil)
+	return nil
+}
+
+// WriteRTP sends p to Meta: its payload, marker, sequence number and timestamp
+// under our own SSRC and payload type. Header extensions never leave. Before Open
+// it sends nothing and returns ErrGateShut, before Connected ErrNotConnected.
+func (l *Leg) WriteRTP(p *rtp.Packet) error {
+	if !l.open.Load() {
+		l.counters.gated.Add(1)
+		return ErrGateShut
+	}
+	b := l.track.bound.Load()
+	if b == nil || l.times.connected.nanos.Load() == 0 {
+		l.counters.notConnected.Add(1)
+		return ErrNotConnected
+	}
+	l.header = rtp.Header{
+		Version: 2, Marker: p.Marker, PayloadType: b.payloadType,
+		SequenceNumber: p.SequenceNumber, Timestamp: p.Timestamp, SSRC: b.ssrc,
+	}
+	n, err := b.writer.WriteRTP(&l.header, p.Payload)
+	switch {
+	case err != nil:
+		l.counters.writeErrors.Add(1)
+		return err //nolint:wrapcheck // once per packet: no allocation
+	case n == 0: // Pion takes packets silently until SRTP is keyed
+		l.counters.notConnected.Add(1)
+		return ErrNotConnected
+	}
+	l.counters.sentPackets.Add(1)
+	l.counters.sentBytes.Add(uint64(len(p.Payload)))
+	if l.times.rtpOut.nanos.Load() == 0 {
+		l.times.rtpOut.mark()
+	}
+	return nil
+}
+
+func address(c *webrtc.ICECandidate) string {
+	return net.JoinHostPort(c.Address, strconv.Itoa(int(c.Port)))
+}

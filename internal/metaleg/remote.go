@@ -1,0 +1,216 @@
+package metaleg
+
+import (
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pion/sdp/v3"
+)
+
+// sdpError is a description from Meta that cannot be used. It says why in our own
+// words; what Meta sent stays out, because it holds ICE credentials.
+type sdpError struct{ reason string }
+
+func (e *sdpError) Error() string { return ErrSDP.Error() + ": " + e.reason }
+func (e *sdpError) Unwrap() error { return ErrSDP }
+
+func sdpErrorf(format string, args ...any) error {
+	return &sdpError{fmt.Sprintf(format, args...)}
+}
+
+// known returns value if it is one of the words it may be, and a stand-in
+// otherwise, so that nothing of a description gets into an error.
+func known(value string, words ...string) string {
+	if slices.Contains(words, value) {
+		return value
+	}
+	if value == "" {
+		return "(none)"
+	}
+	return "(unknown)"
+}
+
+// remoteSDP is what matters of a description from Meta.
+type remoteSDP struct {
+	mid   string
+	setup string // actpass, active or passive
+	// opus and event are payload types; hasEvent says whether there are events.
+	opus, event uint8
+	hasEvent    bool
+}
+
+// parseRemote checks that text is a description a call can be made with: exactly
+// one audio stream of Opus over DTLS-SRTP with an ICE-lite peer. It refuses
+// everything else with a reason, before Pion sees it.
+func parseRemote(text string) (*remoteSDP, error) {
+	if strings.TrimSpace(text) == "" {
+		return nil, sdpErrorf("it is empty")
+	}
+	var d sdp.SessionDescription
+	if err := d.UnmarshalString(text); err != nil {
+		return nil, sdpErrorf("it does not parse as SDP") // err quotes the text
+	}
+	audio, err := onlyAudio(&d)
+	if err != nil {
+		return nil, err
+	}
+	r := &remoteSDP{}
+	for _, check := range []func(*sdp.SessionDescription, *sdp.MediaDescription) error{
+		checkTransport, checkICE, checkFingerprint, r.readSetup, r.readMid, checkDirection, r.readCodecs,
+	} {
+		if err := check(&d, audio); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+func onlyAudio(d *sdp.SessionDescription) (*sdp.MediaDescription, error) {
+	var audio *sdp.MediaDescription
+	for _, m := range d.MediaDescriptions {
+		switch {
+		case m.MediaName.Media != "audio":
+			return nil, sdpErrorf("it has a media section that is not audio: %s",
+				known(m.MediaName.Media, "video", "application", "text", "message", "image"))
+		case audio != nil:
+			return nil, sdpErrorf("it has more than one audio section")
+		case m.MediaName.Port.Value == 0:
+			return nil, sdpErrorf("its audio is rejected (port 0)")
+		}
+		audio = m
+	}
+	if audio == nil {
+		return nil, sdpErrorf("it has no audio")
+	}
+	return audio, nil
+}
+
+// checkTransport refuses SDES, the other key exchange that a number can be set to
+// (a=crypto with RTP/SAVP), by its name: the remedy is a setting of the number.
+func checkTransport(_ *sdp.SessionDescription, m *sdp.MediaDescription) error {
+	if _, sdes := m.Attribute("crypto"); sdes {
+		return sdpErrorf("it uses SDES (a=crypto); set the number's srtp_key_exchange_protocol to DTLS")
+	}
+	protocol := strings.Join(m.MediaName.Protos, "/")
+	if protocol != "UDP/TLS/RTP/SAVPF" {
+		return sdpErrorf("its transport is %s, not UDP/TLS/RTP/SAVPF",
+			known(protocol, "RTP/AVP", "RTP/SAVP", "RTP/AVPF", "RTP/SAVPF", "UDP/TLS/RTP/SAVP"))
+	}
+	if _, mux := m.Attribute("rtcp-mux"); !mux {
+		return sdpErrorf("it has no rtcp-mux")
+	}
+	return nil
+}
+
+func checkICE(d *sdp.SessionDescription, m *sdp.MediaDescription) error {
+	if _, lite := attribute(d, m, "ice-lite"); !lite {
+		return sdpErrorf("its sender is not ice-lite, so the roles of ICE are undefined")
+	}
+	ufrag, _ := attribute(d, m, "ice-ufrag")
+	pwd, _ := attribute(d, m, "ice-pwd")
+	switch { // RFC 8839 section 5.4
+	case len(ufrag) < 4 || !iceChars(ufrag):
+		return sdpErrorf("ice-ufrag is missing or malformed")
+	case len(pwd) < 22 || !iceChars(pwd):
+		return sdpErrorf("ice-pwd is missing or malformed")
+	}
+	for _, a := range m.Attributes {
+		// component 1, UDP: "foundation 1 udp priority address port typ ..."
+		if f := strings.Fields(a.Value); a.Key == "candidate" && len(f) >= 8 && f[1] == "1" && strings.EqualFold(f[2], "udp") {
+			return nil
+		}
+	}
+	return sdpErrorf("it has no UDP candidate, and an ice-lite peer finds no others")
+}
+
+// iceChars allows "=" beside the characters of RFC 8839: live offers of Meta have
+// passwords in padded base64.
+func iceChars(s string) bool {
+	for _, c := range s {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '+', c == '/', c == '=':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func checkFingerprint(d *sdp.SessionDescription, m *sdp.MediaDescription) error {
+	value, ok := attribute(d, m, "fingerprint")
+	if !ok {
+		return sdpErrorf("it has no fingerprint")
+	}
+	hash, digest, _ := strings.Cut(value, " ")
+	if !strings.EqualFold(hash, "sha-256") {
+		return sdpErrorf("its fingerprint is %s, not sha-256", known(strings.ToLower(hash), "sha-1", "sha-384", "sha-512"))
+	}
+	raw, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(digest), ":", ""))
+	if err != nil || len(raw) != 32 {
+		return sdpErrorf("its sha-256 fingerprint is malformed")
+	}
+	return nil
+}
+
+func (r *remoteSDP) readSetup(d *sdp.SessionDescription, m *sdp.MediaDescription) error {
+	r.setup, _ = attribute(d, m, "setup")
+	switch r.setup {
+	case "actpass", "active", "passive":
+		return nil
+	default:
+		return sdpErrorf("its setup is %s, not actpass, active or passive", known(r.setup, "holdconn"))
+	}
+}
+
+func (r *remoteSDP) readMid(_ *sdp.SessionDescription, m *sdp.MediaDescription) error {
+	if r.mid, _ = m.Attribute("mid"); r.mid == "" {
+		return sdpErrorf("its audio section has no mid")
+	}
+	return nil
+}
+
+func checkDirection(d *sdp.SessionDescription, m *sdp.MediaDescription) error {
+	for _, direction := range []string{"sendonly", "recvonly", "inactive"} {
+		if _, ok := attribute(d, m, direction); ok {
+			return sdpErrorf("its audio is %s, not sendrecv", direction)
+		}
+	}
+	return nil
+}
+
+func (r *remoteSDP) readCodecs(_ *sdp.SessionDescription, m *sdp.MediaDescription) error {
+	found := false
+	for _, a := range m.Attributes {
+		if a.Key != "rtpmap" {
+			continue
+		}
+		format, name, _ := strings.Cut(a.Value, " ")
+		pt, err := strconv.ParseUint(format, 10, 7)
+		if err != nil || !slices.Contains(m.MediaName.Formats, format) {
+			continue
+		}
+		switch strings.ToLower(strings.TrimSpace(name)) {
+		case "opus/48000/2":
+			if !found {
+				r.opus, found = uint8(pt), true
+			}
+		case "telephone-event/8000":
+			r.event, r.hasEvent = uint8(pt), true
+		}
+	}
+	if !found {
+		return sdpErrorf("it has no opus/48000/2")
+	}
+	return nil
+}
+
+// attribute looks in the media section first, then in the session's part.
+func attribute(d *sdp.SessionDescription, m *sdp.MediaDescription, key string) (string, bool) {
+	if value, ok := m.Attribute(key); ok {
+		return value, true
+	}
+	return d.Attribute(key)
+}

@@ -1,0 +1,101 @@
+package metaleg
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Times are the moments at which things happened for the first time; zero means
+// not yet.
+type Times struct {
+	Created      time.Time // the leg was made
+	Described    time.Time // our offer or answer was ready
+	Answered     time.Time // Meta's answer was applied (outbound)
+	ICEConnected time.Time // a candidate pair was chosen
+	Connected    time.Time // DTLS was up too
+	Opened       time.Time // Open was called
+	FirstRTPIn   time.Time // first audio packet from Meta
+	FirstRTPOut  time.Time // first packet to Meta
+}
+
+// Path is the candidate pair that a leg uses.
+type Path struct {
+	LocalType, RemoteType string // host, srflx, prflx or relay
+	LocalAddr, RemoteAddr string // address:port; local ones are private, keep them out of logs
+}
+
+// Stats counts packets since the leg was made.
+type Stats struct {
+	SentPackets, SentBytes         uint64 // RTP to Meta; bytes of payload
+	ReceivedPackets, ReceivedBytes uint64 // audio RTP from Meta; bytes of payload
+	ReceivedRTCP                   uint64 // compound packets
+
+	Gated        uint64 // WriteRTP before Open
+	NotConnected uint64 // WriteRTP while DTLS was not up
+	WriteErrors  uint64 // refused by the socket or the cipher
+
+	Events         uint64 // RTP events (RFC 4733), kept out of the audio
+	UnknownPayload uint64 // RTP of a payload type that was not negotiated
+	Malformed      uint64 // not RTP
+	NoSink         uint64 // audio that came before SetSink
+	SinkErrors     uint64 // audio that the sink refused
+	Late           uint64 // audio from before a key press that came after it
+}
+
+// moment is a time that is set once, by whoever comes first.
+type moment struct{ nanos atomic.Int64 }
+
+// mark sets the moment to now unless it is set, and reports whether it did.
+func (m *moment) mark() bool {
+	return m.nanos.Load() == 0 && m.nanos.CompareAndSwap(0, time.Now().UnixNano())
+}
+
+func (m *moment) time() time.Time {
+	if n := m.nanos.Load(); n != 0 {
+		return time.Unix(0, n)
+	}
+	return time.Time{}
+}
+
+type times struct {
+	created, described, answered, ice, connected, opened, rtpIn, rtpOut moment
+	received                                                            atomic.Int64 // Unix nanoseconds of the last RTP or RTCP
+}
+
+type counters struct {
+	sentPackets, sentBytes, receivedPackets, receivedBytes, receivedRTCP atomic.Uint64
+	gated, notConnected, writeErrors                                     atomic.Uint64
+	events, unknownPayload, malformed, noSink, sinkErrors, late          atomic.Uint64
+}
+
+// Times returns what has happened so far. Safe to call from any goroutine.
+func (l *Leg) Times() Times {
+	t := &l.times
+	return Times{
+		Created: t.created.time(), Described: t.described.time(), Answered: t.answered.time(),
+		ICEConnected: t.ice.time(), Connected: t.connected.time(), Opened: t.opened.time(),
+		FirstRTPIn: t.rtpIn.time(), FirstRTPOut: t.rtpOut.time(),
+	}
+}
+
+// Stats returns the counters. Safe to call from any goroutine.
+func (l *Leg) Stats() Stats {
+	c := &l.counters
+	return Stats{
+		SentPackets: c.sentPackets.Load(), SentBytes: c.sentBytes.Load(),
+		ReceivedPackets: c.receivedPackets.Load(), ReceivedBytes: c.receivedBytes.Load(),
+		ReceivedRTCP: c.receivedRTCP.Load(),
+		Gated:        c.gated.Load(), NotConnected: c.notConnected.Load(), WriteErrors: c.writeErrors.Load(),
+		Events: c.events.Load(), UnknownPayload: c.unknownPayload.Load(), Malformed: c.malformed.Load(),
+		NoSink: c.noSink.Load(), SinkErrors: c.sinkErrors.Load(), Late: c.late.Load(),
+	}
+}
+
+// LastReceived is when Meta last sent RTP or RTCP; zero means never. ICE answers
+// do not count: a relay may give them for a user who is gone.
+func (l *Leg) LastReceived() time.Time {
+	if n := l.times.received.Load(); n != 0 {
+		return time.Unix(0, n)
+	}
+	return time.Time{}
+}
