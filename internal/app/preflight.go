@@ -8,8 +8,8 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/livekit/protocol/auth"
@@ -83,8 +83,12 @@ func explain(err error, where, key string) error {
 	}
 	switch rejected.Code() {
 	case twirp.Unauthenticated, twirp.PermissionDenied:
+		text := rejected.Msg()
+		if body := rejected.Meta("body"); body != "" { // livekit-server says why in plain text, which Twirp keeps here
+			text = body
+		}
 		return fmt.Errorf("%w: %s says %q about API key %s: look at the key, its secret and this machine's clock",
-			ErrLiveKitRefused, where, redactText(rejected.Msg()), key)
+			ErrLiveKitRefused, where, redactText(text), key)
 	case twirp.BadRoute, twirp.NotFound:
 		return fmt.Errorf("%w: %s answers, but is no livekit-server: look at ws_url", ErrLiveKitUnreachable, where)
 	default:
@@ -103,11 +107,11 @@ func cause(err error) error {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		return dns
 	}
-	if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return fmt.Errorf("%w (ws_url says TLS, the server does not speak it)", plain)
-	}
-	if strings.Contains(err.Error(), context.DeadlineExceeded.Error()) {
+	if errors.Is(err, context.DeadlineExceeded) {
 		return errors.New("no answer in time")
+	}
+	if request, ok := errors.AsType[*url.Error](err); ok {
+		return request.Err
 	}
 	return err
 }

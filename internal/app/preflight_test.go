@@ -31,7 +31,7 @@ func (l roomList) serve(w http.ResponseWriter, r *http.Request) {
 		_, _, err = token.Verify(l.secret)
 	}
 	if err != nil {
-		http.Error(w, `{"code":"unauthenticated","msg":"invalid token: `+raw+`"}`, http.StatusUnauthorized)
+		http.Error(w, "invalid token: "+raw, http.StatusUnauthorized) // livekit-server answers in plain text too
 		return
 	}
 	livekit.NewRoomServiceServer(l, twirp.WithServerPathPrefix("/twirp")).ServeHTTP(w, r)
@@ -52,7 +52,7 @@ func TestCheckLiveKit(t *testing.T) {
 
 	err := checkWithin(t, 5*time.Second, server.URL, "hunter2hunter2hunter2hunter2")
 	require.ErrorIs(t, err, ErrLiveKitRefused)
-	require.ErrorContains(t, err, "API key key")
+	require.ErrorContains(t, err, `says "invalid token: [redacted]\n" about API key key`)
 	require.NotContains(t, err.Error(), "hunter2")
 	require.NotContains(t, err.Error(), "eyJ", "a token is as good as a secret")
 }
@@ -73,6 +73,13 @@ func TestCheckLiveKitFindsNoLiveKit(t *testing.T) {
 
 	err = checkWithin(t, 5*time.Second, "https://"+other.Listener.Addr().String(), "secret")
 	require.ErrorIs(t, err, ErrLiveKitUnreachable)
+	require.ErrorContains(t, err, "server gave HTTP response to HTTPS client")
+
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	defer silent.Close()
+	err = checkWithin(t, 50*time.Millisecond, silent.URL, "secret")
+	require.ErrorIs(t, err, ErrLiveKitUnreachable)
+	require.ErrorContains(t, err, "no answer in time")
 
 	tls := httptest.NewTLSServer(http.NotFoundHandler())
 	defer tls.Close()

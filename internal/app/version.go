@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Set by the linker: see the Makefile.
@@ -14,6 +16,19 @@ var (
 
 // Version is the version of this build, such as "v0.1.0" or "dev".
 func Version() string { return version }
+
+// RegisterBuildInfo adds livekit_connector_build_info, which is always 1 and has the version in its labels.
+func RegisterBuildInfo(reg prometheus.Registerer) error {
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: "livekit_connector", Name: "build_info", Help: "Version of this build; always 1.",
+		ConstLabels: prometheus.Labels{"version": version, "commit": commit, "goversion": runtime.Version()},
+	})
+	info.Set(1)
+	if err := reg.Register(info); err != nil {
+		return fmt.Errorf("register build info: %w", err)
+	}
+	return nil
+}
 
 // VersionText is what --version prints: version, commit, Go, libopus and the libraries whose versions matter in a bug report.
 func VersionText(libopus string) string {

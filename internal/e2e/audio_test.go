@@ -10,6 +10,7 @@ import (
 
 	"github.com/livekit-connector/livekit-connector/internal/livekittest"
 	"github.com/livekit-connector/livekit-connector/media/opus"
+	"github.com/livekit-connector/livekit-connector/pkg/fakemeta"
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/hearing"
 )
 
@@ -28,19 +29,9 @@ func speech(t *testing.T, name string) []int16 {
 	return pcm
 }
 
-// upsample makes 48 kHz of speechRate by linear interpolation, which is good enough to be encoded as wideband again.
-func upsample(pcm []int16) []int16 {
-	out := make([]int16, 0, len(pcm)*3)
-	for i, a := range pcm {
-		b := a
-		if i+1 < len(pcm) {
-			b = pcm[i+1]
-		}
-		for k := range 3 {
-			out = append(out, int16(int(a)+(int(b)-int(a))*k/3)) //nolint:gosec // between two int16
-		}
-	}
-	return out
+// says is what a handset says once, with a second of silence before it and for ever after.
+func says(pcm []int16) fakemeta.Speech {
+	return fakemeta.Speech{Samples: pcm, Rate: speechRate, Before: time.Second}
 }
 
 // packets encodes speech as 20 ms Opus packets, as a LiveKit client sends them.
@@ -95,14 +86,10 @@ func requireHeard(t *testing.T, who string, said, heard []int16) {
 	require.True(t, v.OK(), "%s: %s", who, v)
 }
 
-// downsample makes speechRate of the handset's 48 kHz: what it decoded holds nothing above 8 kHz.
-func downsample(pcm []int16) []int16 {
-	out := make([]int16, 0, len(pcm)/3)
-	for i := 0; i+2 < len(pcm); i += 3 {
-		out = append(out, int16((int(pcm[i])+int(pcm[i+1])+int(pcm[i+2]))/3)) //nolint:gosec // a mean of int16
-	}
-	return out
+// handsetHeard is what the phone of a call heard so far, at speechRate.
+func handsetHeard(t *testing.T, c *fakemeta.Call) []int16 {
+	t.Helper()
+	pcm, rate := c.Recording()
+	require.Equal(t, speechRate, rate)
+	return pcm
 }
-
-// length is how long samples at speechRate last.
-func length(pcm []int16) time.Duration { return time.Duration(len(pcm)) * time.Second / speechRate }

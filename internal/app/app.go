@@ -1,0 +1,257 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/livekit/protocol/auth"
+	"github.com/livekit/psrpc"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/livekit-connector/livekit-connector/internal/api"
+	"github.com/livekit-connector/livekit-connector/internal/call"
+	"github.com/livekit-connector/livekit-connector/internal/metaleg"
+	"github.com/livekit-connector/livekit-connector/internal/node"
+	"github.com/livekit-connector/livekit-connector/media"
+	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
+	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
+)
+
+// How long taking the connector down may last once no call is wanted any more: calls hang up at Meta and leave their
+// rooms, requests that are being answered get their answer.
+const (
+	hangUpTimeout   = 8 * time.Second
+	shutdownTimeout = 5 * time.Second
+)
+
+// Options are what comes from outside of the configuration.
+type Options struct {
+	// Logger is required.
+	Logger *slog.Logger
+	// Registry collects the metrics that /metrics shows. Required.
+	Registry *prometheus.Registry
+}
+
+// App is a running connector. Make it with New, which opens its ports; Run it, which closes everything.
+type App struct {
+	config  Config
+	log     *slog.Logger
+	probes  *Probes
+	node    *node.Node
+	servers *Servers
+	// closers take down what New built, last built first.
+	closers []closer
+}
+
+type closer struct {
+	name  string
+	close func() error
+}
+
+// onClose says, right where a thing is made, who ends it.
+func (a *App) onClose(name string, f func() error) {
+	a.closers = append(a.closers, closer{name: name, close: f})
+}
+
+// New builds a connector and opens its ports. After an error nothing is left open. After success Run must be called.
+func New(c Config, opts Options) (_ *App, err error) {
+	a := &App{config: c, log: opts.Logger, probes: NewProbes()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close())
+		}
+	}()
+	pacer := media.NewPacer(runtime.GOMAXPROCS(0))
+	a.onClose("pacer", func() error { pacer.Close(); return nil })
+
+	stack, err := metaleg.New(metaConfig(&c, a.log))
+	if err != nil {
+		return nil, fmt.Errorf("set up media to meta: %w", err)
+	}
+	graph, err := a.newGraph(opts.Registry)
+	if err != nil {
+		return nil, err
+	}
+	a.onClose("graph client", func() error { graph.CloseIdleConnections(); return nil })
+	bus := psrpc.NewLocalMessageBus()
+	keys := auth.NewFileBasedKeyProviderFromMap(keyMap(&c))
+	a.node, err = node.New(node.Options{
+		ID: nodeID(), Bus: bus, LiveKitURL: c.WebSocketURL(), Secret: keys.GetSecret,
+		Meta: stack, Graph: graph, Pacer: pacer, Timeouts: timeouts(&c), MaxCalls: c.MaxActiveCalls,
+		NumberAttributes: c.Participant.PhoneNumberAttributes, Registerer: opts.Registry, Logger: a.log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up the node: %w", err)
+	}
+	a.onClose("node", func() error { a.node.Close(); return nil })
+
+	client, err := connectorpb.NewConnectorInternalClient(bus)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the bus: %w", err)
+	}
+	a.onClose("bus client", func() error { client.Close(); return nil })
+	front, err := a.newAPI(client, keys, opts.Registry)
+	if err != nil {
+		return nil, err
+	}
+	a.onClose("api", front.Close)
+
+	a.addChecks()
+	if a.servers, err = StartServers(&c, front, a.probes, opts.Registry, a.log); err != nil {
+		return nil, fmt.Errorf("open the ports: %w", err)
+	}
+	a.onClose("servers", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+		defer cancel()
+		return a.servers.Shutdown(ctx)
+	})
+	return a, nil
+}
+
+// URL is where this machine reaches the API.
+func (a *App) URL() string { return a.servers.API.URL() }
+
+// Node holds the calls.
+func (a *App) Node() *node.Node { return a.node }
+
+// Run serves until ctx ends, a signal comes or a server fails, and takes everything down before it returns. The first
+// signal drains: no new calls, live ones go on for at most drain_timeout. The second hangs up. The end of ctx hangs up
+// at once.
+func (a *App) Run(ctx context.Context, signals <-chan os.Signal) error {
+	a.probes.Started()
+	a.log.Info("connector started", "url", a.URL(), "version", Version(), "livekit", a.config.HTTPURL())
+	var failed error
+	select {
+	case <-ctx.Done():
+	case failed = <-a.servers.Failed():
+	case s := <-signals:
+		a.drain(ctx, s, signals)
+	}
+	a.hangUp()
+	err := errors.Join(failed, a.close())
+	a.log.Info("connector stopped")
+	return err
+}
+
+// drain waits for the live calls to end by themselves, until drain_timeout, another signal or the end of ctx.
+func (a *App) drain(ctx context.Context, s os.Signal, signals <-chan os.Signal) {
+	ctx, cancel := context.WithTimeout(ctx, a.config.DrainTimeout)
+	defer cancel()
+	a.log.Info("draining: no new calls", "signal", s.String(), "calls", a.node.Calls(), "timeout", a.config.DrainTimeout)
+	drained := make(chan error, 1)
+	go func() { drained <- a.node.Drain(ctx) }()
+	progress := time.NewTicker(10 * time.Second)
+	defer progress.Stop()
+	for {
+		select {
+		case err := <-drained:
+			if err != nil {
+				a.log.Warn("calls are left after drain_timeout", "calls", a.node.Calls())
+			}
+			return
+		case <-signals:
+			a.log.Warn("second signal: hanging up", "calls", a.node.Calls())
+			cancel()
+			<-drained
+			return
+		case <-progress.C:
+			a.log.Info("draining", "calls", a.node.Calls())
+		}
+	}
+}
+
+func (a *App) hangUp() {
+	ctx, cancel := context.WithTimeout(context.Background(), hangUpTimeout)
+	defer cancel()
+	if err := a.node.HangUpAll(ctx); err != nil {
+		a.log.Error("calls did not end in time", "calls", a.node.Calls(), "error", err)
+	}
+}
+
+// close takes down in reverse order what New built.
+func (a *App) close() error {
+	var errs []error
+	for _, c := range slices.Backward(a.closers) {
+		if err := c.close(); err != nil {
+			errs = append(errs, fmt.Errorf("close %s: %w", c.name, err))
+		}
+	}
+	a.closers = nil
+	return errors.Join(errs...)
+}
+
+func (a *App) newGraph(reg prometheus.Registerer) (*whatsapp.Client, error) {
+	m := newGraphMetrics(reg)
+	client, err := whatsapp.NewClient(whatsapp.Options{
+		BaseURL: a.config.WhatsApp.GraphURL, Versions: a.config.WhatsApp.APIVersions, Logger: a.log,
+		AttemptTimeout: a.config.WhatsApp.RequestTimeout, OnRequest: m.observe,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up the graph client: %w", err)
+	}
+	return client, nil
+}
+
+func (a *App) newAPI(client connectorpb.ConnectorInternalClient, keys auth.KeyProvider, reg prometheus.Registerer) (*api.Server, error) {
+	o := api.Options{
+		Client: client, Registry: a.node, Keys: keys, AllowEmptyGrants: a.config.AllowEmptyGrants, Cluster: node.Cluster,
+		CheckVersion: func(v string) error { return whatsapp.ValidateVersion(v, a.config.WhatsApp.APIVersions) },
+		Draining:     a.node.Draining, Logger: a.log, Registerer: reg,
+	}
+	if a.config.ProxyLiveKit {
+		target, err := url.Parse(a.config.HTTPURL())
+		if err != nil {
+			return nil, fmt.Errorf("parse ws_url: %w", err)
+		}
+		o.ProxyTarget = target
+	}
+	return api.New(o)
+}
+
+// addChecks says what a node needs to take new calls.
+func (a *App) addChecks() {
+	a.probes.AddReady("draining", func(context.Context) error {
+		if a.node.Draining() {
+			return fmt.Errorf("draining, %d calls left", a.node.Calls())
+		}
+		return nil
+	})
+	a.probes.AddReady("capacity", func(context.Context) error {
+		if a.node.Full() {
+			return fmt.Errorf("%d calls of max_active_calls %d", a.node.Calls(), a.config.MaxActiveCalls)
+		}
+		return nil
+	})
+	a.probes.AddReady("livekit", func(ctx context.Context) error { return CheckLiveKit(ctx, &a.config) })
+}
+
+func timeouts(c *Config) call.Timeouts {
+	t := call.DefaultTimeouts()
+	t.Connect, t.Setup, t.Ringing = c.ConnectTimeout, c.SetupTimeout, c.RingingTimeout
+	t.Media, t.MaxDuration = c.MediaTimeout, c.MaxCallDuration
+	return t
+}
+
+func keyMap(c *Config) map[string]string {
+	m := map[string]string{c.APIKey: c.APISecret.Reveal()}
+	for k, secret := range c.Keys {
+		m[k] = secret.Reveal()
+	}
+	return m
+}
+
+// nodeID names this process in logs.
+func nodeID() string {
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		host = "node"
+	}
+	return fmt.Sprintf("%s-%d", host, os.Getpid())
+}
