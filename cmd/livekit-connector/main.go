@@ -111,8 +111,11 @@ func serve(c *app.Config, stderr io.Writer) int {
 		return exitLiveKit
 	}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		collectors.NewBuildInfoCollector())
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := app.RegisterBuildInfo(registry); err != nil {
+		log.Error("cannot start", "error", err)
+		return exitFailed
+	}
 	connector, err := app.New(*c, app.Options{Logger: log, Registry: registry})
 	if err != nil {
 		log.Error("cannot start", "error", err)

@@ -75,8 +75,10 @@ func TestCheckLiveKitFindsNoLiveKit(t *testing.T) {
 	require.ErrorIs(t, err, ErrLiveKitUnreachable)
 	require.ErrorContains(t, err, "server gave HTTP response to HTTPS client")
 
-	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	release := make(chan struct{})
+	silent := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
 	defer silent.Close()
+	defer close(release)
 	err = checkWithin(t, 50*time.Millisecond, silent.URL, "secret")
 	require.ErrorIs(t, err, ErrLiveKitUnreachable)
 	require.ErrorContains(t, err, "no answer in time")
