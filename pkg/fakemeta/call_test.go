@@ -17,6 +17,7 @@ func heard(t *testing.T, packets func() int, n int) {
 }
 
 func TestInboundCallWithAudioBothWays(t *testing.T) {
+	t.Parallel()
 	says, answers := speech(t, "caller"), speech(t, "agent")
 	srv := start(t, fakemeta.Options{Speech: says})
 	events := srv.Events()
@@ -60,6 +61,7 @@ func TestInboundCallWithAudioBothWays(t *testing.T) {
 }
 
 func TestOutboundCallWithAudioBothWays(t *testing.T) {
+	t.Parallel()
 	says, answers := speech(t, "caller"), speech(t, "agent")
 	srv := start(t, fakemeta.Options{Speech: says, Timing: fakemeta.Scaled(0.1)})
 	events := srv.Events()

@@ -33,7 +33,7 @@ func (c *Call) value() Value {
 
 func (c *Call) post(event string, v Value) <-chan struct{} {
 	c.note(MomentWebhook, event)
-	return c.server.dispatcher.send(&update{event: event, callID: c.id, number: c.number, field: "calls", value: v})
+	return c.server.dispatcher.send(&update{event: event, callID: c.id, index: c.index, number: c.number, field: "calls", value: v})
 }
 
 func (c *Call) sendConnect(s Session) {

@@ -77,6 +77,7 @@ func (d *Delivery) rule(u *update) DeliveryRule {
 type update struct {
 	event  string // as in DeliveryRule.Event
 	callID string
+	index  int // the call's number on this server, zero: no call
 	number *number
 	field  string // "calls" or "messages"
 	value  Value

@@ -204,41 +204,54 @@ func (d *dispatcher) post(n *number, mode Delivery, updates []*update) {
 	if n.WebhookURL == "" {
 		return
 	}
-	names := make([]string, 0, len(updates))
+	r := &webhook{number: n, body: body, signature: signature, log: d.log}
 	for _, u := range updates {
-		names = append(names, u.event)
+		r.events = append(r.events, u.event)
 	}
-	if d.attempt(n, body, signature, names, 1) {
+	if i := updates[0].index; i > 0 {
+		r.log = r.log.With(slog.Int("call", i))
+	}
+	if d.attempt(r, 1) {
 		return
 	}
-	d.spawn(func() { d.repeat(n, body, signature, names) })
+	d.spawn(func() { d.repeat(r) })
+}
+
+// webhook is one request to a listener.
+type webhook struct {
+	number    *number
+	body      []byte
+	signature string
+	events    []string
+	log       *slog.Logger
 }
 
 // repeat is what Meta does about a webhook that was not acknowledged: again, less and less often.
-func (d *dispatcher) repeat(n *number, body []byte, signature string, names []string) {
+func (d *dispatcher) repeat(r *webhook) {
 	wait := d.timing.WebhookBackoff
 	for try := 2; try <= d.timing.WebhookAttempts; try++ {
-		if sleep(d.ctx, wait) != nil || d.attempt(n, body, signature, names, try) {
+		if sleep(d.ctx, wait) != nil || d.attempt(r, try) {
 			return
 		}
 		wait *= 2
 	}
-	d.log.Warn("webhook given up", slog.Any("events", names))
+	r.log.Warn("webhook given up", "events", r.events)
 }
 
-func (d *dispatcher) attempt(n *number, body []byte, signature string, names []string, try int) bool {
+// attempt makes the request once and reports whether it was acknowledged.
+func (d *dispatcher) attempt(r *webhook, try int) bool {
 	ctx, cancel := context.WithTimeout(d.ctx, d.timing.WebhookTimeout)
 	defer cancel()
-	log := d.log.With(slog.Any("events", names), slog.Int("attempt", try))
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, n.WebhookURL, bytes.NewReader(body))
+	log := r.log.With("events", r.events, "attempt", try)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.number.WebhookURL, bytes.NewReader(r.body))
 	if err != nil {
 		log.Error("webhook URL unusable", slog.Any("error", err))
 		return true
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "facebookexternalua")
-	if signature != "" {
-		req.Header.Set("X-Hub-Signature-256", signature)
+	if r.signature != "" {
+		req.Header.Set("X-Hub-Signature-256", r.signature)
 	}
 	start := time.Now()
 	res, err := d.client.Do(req)

@@ -108,8 +108,8 @@ func (s *Server) checkVersion(text string) *graphError {
 func (s *Server) serve(w http.ResponseWriter, req *graphRequest, action, callID string, process func(*graphRequest) (any, *graphError)) {
 	fault := s.takeFault(action, callID)
 	log := s.log.With(slog.String("action", action))
-	if callID != "" {
-		log = log.With(slog.String("callID", callID))
+	if c := s.Call(callID); c != nil {
+		log = c.log.With(slog.String("action", action))
 	}
 	ctx := req.http.Context()
 	if fault.DropRequest {

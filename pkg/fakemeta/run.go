@@ -184,8 +184,7 @@ func (l *life) answerTo(m message, to State) error {
 	l.expire.stop()
 	l.startTalking()
 	l.move(to)
-	t := &l.server.timing
-	l.media.set(t.scaled(t.FirstMedia))
+	l.watch()
 	return nil
 }
 
@@ -258,7 +257,7 @@ func (l *life) pickUp() {
 	} else {
 		l.say("ACCEPTED")
 	}
-	l.media.set(t.scaled(t.FirstMedia))
+	l.watch()
 }
 
 // startTalking marks the call as answered, once, and lets the handset speak.
@@ -307,6 +306,9 @@ func (l *life) notice(s signal) {
 	if s.name != MomentFirstRTP {
 		return
 	}
+	if l.State() == StateActive && !l.vanished() {
+		l.watch()
+	}
 	if st := l.State(); l.direction == Inbound && (st == StateOffered || st == StatePreAccepted) {
 		// The WhatsApp client takes the first media packet for the answer, whatever accept says later.
 		l.problem("RTP before accept: the caller's timer started early and the first words were clipped")
@@ -315,21 +317,27 @@ func (l *life) notice(s signal) {
 	}
 }
 
+// patience is until when the business may stay silent: 20 s for its first packet, 30 s after any packet.
+func (l *life) patience() time.Time {
+	t := &l.server.timing
+	if l.firstRTP.Load() != 0 {
+		return time.Unix(0, l.lastHeard.Load()).Add(t.scaled(t.Silence))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.answeredAt.Add(t.scaled(t.FirstMedia))
+}
+
+// watch sets the alarm that ends a call without media.
+func (l *life) watch() { l.media.set(time.Until(l.patience())) }
+
 // listen ends a call in which the business has been silent for too long.
 func (l *life) listen() {
-	t := &l.server.timing
-	l.mu.Lock()
-	deadline := l.answeredAt.Add(t.scaled(t.FirstMedia))
-	l.mu.Unlock()
-	l.media.stop()
-	if l.firstRTP.Load() != 0 {
-		deadline = time.Unix(0, l.lastHeard.Load()).Add(t.scaled(t.Silence))
-	}
-	if left := time.Until(deadline); left > 0 {
-		l.media.set(left)
+	if time.Until(l.patience()) > 0 {
+		l.watch()
 		return
 	}
-	_ = l.handle(message{event: evFail, code: CodeNoMediaToClient})
+	_ = l.handle(message{event: evFail, code: CodeNoMediaToClient}) // a live call can always fail
 }
 
 // finish ends the call: first the media, so that nothing of it is left when the business hears of it.
@@ -338,6 +346,16 @@ func (l *life) finish(e ending) {
 	l.ending = e
 	l.mu.Unlock()
 	l.move(StateEnded)
+}
+
+// vanished says that Vanish was called: no timer runs any more.
+func (l *life) vanished() bool {
+	select {
+	case <-l.gone:
+		return true
+	default:
+		return false
+	}
 }
 
 func (l *life) stopAlarms() {
