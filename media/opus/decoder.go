@@ -2,6 +2,7 @@ package opus
 
 import (
 	"fmt"
+	"slices"
 
 	libopus "github.com/hraban/opus"
 )
@@ -34,7 +35,7 @@ func (d *Decoder) Decode(packet []byte, pcm []int16) (samples int, err error) {
 		return 0, ErrBuffer
 	}
 	// The binding hands libopus cap(pcm), not len(pcm), as the room there is.
-	samples, err = d.dec.Decode(packet, pcm[:len(pcm):len(pcm)])
+	samples, err = d.dec.Decode(packet, slices.Clip(pcm))
 	if err != nil {
 		return 0, fmt.Errorf("decode %d bytes: %w", len(packet), err)
 	}
@@ -49,7 +50,7 @@ func (d *Decoder) DecodeFEC(packet []byte, pcm []int16) error {
 	if len(packet) == 0 || len(pcm) == 0 || len(pcm)%d.step != 0 {
 		return ErrBuffer
 	}
-	if err := d.dec.DecodeFEC(packet, pcm[:len(pcm):len(pcm)]); err != nil {
+	if err := d.dec.DecodeFEC(packet, slices.Clip(pcm)); err != nil {
 		return fmt.Errorf("decode FEC of %d bytes: %w", len(packet), err)
 	}
 	return nil
@@ -64,7 +65,7 @@ func (d *Decoder) Conceal(pcm []int16) error {
 	}
 	// With more capacity than length libopus would conceal up to the capacity
 	// and spoil the decoder's state.
-	if err := d.dec.DecodePLC(pcm[:len(pcm):len(pcm)]); err != nil {
+	if err := d.dec.DecodePLC(slices.Clip(pcm)); err != nil {
 		return fmt.Errorf("conceal %d samples: %w", len(pcm), err)
 	}
 	return nil

@@ -2,6 +2,7 @@ package opus
 
 import (
 	"fmt"
+	"slices"
 
 	libopus "github.com/hraban/opus"
 )
@@ -77,7 +78,7 @@ func (e *Encoder) Encode(pcm []int16, dst []byte) (n int, err error) {
 		return 0, ErrBuffer
 	}
 	// The binding hands libopus cap(dst) as the room there is.
-	n, err = e.enc.Encode(pcm, dst[:len(dst):len(dst)])
+	n, err = e.enc.Encode(pcm, slices.Clip(dst))
 	if err != nil {
 		return 0, fmt.Errorf("encode %d samples: %w", len(pcm), err)
 	}

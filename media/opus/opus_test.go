@@ -33,17 +33,17 @@ func rms(pcm []int16) float64 {
 	return math.Sqrt(sum / float64(max(1, len(pcm))))
 }
 
-func newEncoder(t testing.TB, o opus.EncoderOptions) *opus.Encoder {
-	t.Helper()
+func newEncoder(tb testing.TB, o opus.EncoderOptions) *opus.Encoder {
+	tb.Helper()
 	e, err := opus.NewEncoder(o)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return e
 }
 
-func newDecoder(t testing.TB, rate int) *opus.Decoder {
-	t.Helper()
+func newDecoder(tb testing.TB, rate int) *opus.Decoder {
+	tb.Helper()
 	d, err := opus.NewDecoder(rate)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return d
 }
 

@@ -19,10 +19,10 @@ const (
 	toneVolume = 10 // -10 dBm0
 	endPackets = 3  // RFC 4733, section 2.5.1.4
 
-	// DefaultDigitDuration is how long a phone holds a digit, and DefaultDigitPause
-	// the time between two.
+	// DefaultDigitDuration is how long a phone holds a digit.
 	DefaultDigitDuration = 100 * time.Millisecond
-	DefaultDigitPause    = 60 * time.Millisecond
+	// DefaultDigitPause is the time between two digits.
+	DefaultDigitPause = 60 * time.Millisecond
 )
 
 // tone is a digit that is being sent or waits for it.
@@ -89,7 +89,7 @@ func (s *stream) toneStep(t *tone, ts uint32) {
 		t.ts = ts
 	}
 	t.step++
-	duration := uint16(t.step * toneTicksPerFrame) //nolint:gosec // a digit lasts 0.1 s
+	duration := uint16(t.step * toneTicksPerFrame)
 	s.send(s.tonePacket(t, duration, t.step == 1, false))
 	if t.step < t.frames {
 		return
@@ -116,6 +116,6 @@ func (s *stream) tonePacket(t *tone, duration uint16, marker, end bool) *rtp.Pac
 			Timestamp:   t.ts,
 			SSRC:        s.h.opts.SSRC,
 		},
-		Payload: []byte{t.code, flags, byte(duration >> 8), byte(duration)}, //nolint:gosec // the low byte
+		Payload: []byte{t.code, flags, byte(duration >> 8), byte(duration)},
 	}
 }

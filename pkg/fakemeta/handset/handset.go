@@ -27,8 +27,9 @@ const (
 	frameDuration = 20 * time.Millisecond
 	frameTicks    = clockRate / 50
 
-	// DefaultPayloadType and DefaultDTMFPayloadType are Meta's own.
-	DefaultPayloadType     = 111
+	// DefaultPayloadType is Meta's own for Opus.
+	DefaultPayloadType = 111
+	// DefaultDTMFPayloadType is Meta's own for telephone-event/8000.
 	DefaultDTMFPayloadType = 126
 	// DefaultBitrate is what Meta's offers ask for: maxaveragebitrate=20000.
 	DefaultBitrate = 20000

@@ -78,7 +78,7 @@ func (h *Handset) HandleRTCP(packets []rtcp.Packet) {
 		switch p := p.(type) {
 		case *rtcp.SenderReport:
 			h.got.senderReports++
-			h.got.lastSR = uint32(p.NTPTime >> 16) //nolint:gosec // the middle bits, RFC 3550 section 6.4.1
+			h.got.lastSR = uint32(p.NTPTime >> 16)
 			h.got.lastSRAt = now
 		case *rtcp.ReceiverReport:
 			h.got.receiverReports++
@@ -121,9 +121,9 @@ func (g *inbound) follow(p *rtp.Packet, arrived time.Time) {
 		return
 	}
 	g.received++
-	step := int16(p.SequenceNumber - uint16(g.highest)) //nolint:gosec // modular arithmetic
+	step := int16(p.SequenceNumber - uint16(g.highest))
 	if step > 0 {
-		g.highest += uint32(step) //nolint:gosec // positive
+		g.highest += uint32(step)
 	}
 	// A timestamp that wrapped around spoils one sample, no more.
 	if d := transit - g.transit; d > -clockRate*60 && d < clockRate*60 {
@@ -143,12 +143,12 @@ func (g *inbound) reception(now time.Time) []rtcp.ReceptionReport {
 	g.priorExpected, g.priorReceived = expected, g.received
 	var fraction uint8
 	if expectedNow > receivedNow {
-		fraction = uint8(min(255, (expectedNow-receivedNow)*256/expectedNow)) //nolint:gosec // bounded
+		fraction = uint8(min(255, (expectedNow-receivedNow)*256/expectedNow))
 	}
 	r := rtcp.ReceptionReport{
 		SSRC:               g.ssrc,
 		FractionLost:       fraction,
-		TotalLost:          uint32(max(0, min(lost, 1<<23-1))), //nolint:gosec // bounded
+		TotalLost:          uint32(max(0, min(lost, 1<<23-1))),
 		LastSequenceNumber: g.highest - 1<<16,
 		Jitter:             uint32(g.jitter),
 	}

@@ -94,7 +94,7 @@ func (s *stretch) add(p numbered) {
 		return
 	}
 	newest := s.packets[n-1]
-	p.ext = newest.ext + int64(int16(p.Sequence-newest.Sequence)) //nolint:gosec // modular arithmetic
+	p.ext = newest.ext + int64(int16(p.Sequence-newest.Sequence))
 	at, found := slices.BinarySearchFunc(s.packets, p.ext, func(q numbered, ext int64) int { return int(q.ext - ext) })
 	if found {
 		s.duplicates++
@@ -149,7 +149,7 @@ func (l *listening) play(s *stretch) {
 			continue
 		}
 		if last != nil {
-			l.bridge(dec, p, int64(int32(p.Timestamp-last.Timestamp))-lastMS, lost, events) //nolint:gosec // modular arithmetic
+			l.bridge(dec, p, int64(int32(p.Timestamp-last.Timestamp))-lastMS, lost, events)
 		}
 		lastMS = l.decode(dec, p)
 		last, lost, events = p, 0, 0

@@ -15,16 +15,16 @@ import (
 
 var silenceFrame = []byte{0xF8, 0xFF, 0xFE}
 
-func inbound(ssrc uint32, seq uint16, ts uint32, payload []byte) *rtp.Packet {
+func inbound(seq uint16, ts uint32, payload []byte) *rtp.Packet {
 	return &rtp.Packet{
-		Header:  rtp.Header{Version: 2, PayloadType: 111, SequenceNumber: seq, Timestamp: ts, SSRC: ssrc},
+		Header:  rtp.Header{Version: 2, PayloadType: 111, SequenceNumber: seq, Timestamp: ts, SSRC: 7},
 		Payload: payload,
 	}
 }
 
 // frames codes pcm into packets as a business sends them, with numbers that wrap
 // around.
-func frames(t testing.TB, pcm []int16) []*rtp.Packet {
+func frames(t *testing.T, pcm []int16) []*rtp.Packet {
 	t.Helper()
 	enc, err := opus.NewEncoder(opus.EncoderOptions{SampleRate: 16000, Bitrate: 32000, InbandFEC: true, ExpectedLossPercent: 10})
 	require.NoError(t, err)
@@ -33,14 +33,14 @@ func frames(t testing.TB, pcm []int16) []*rtp.Packet {
 		b := make([]byte, opus.MaxPacketBytes)
 		n, err := enc.Encode(pcm[:320], b)
 		require.NoError(t, err)
-		out = append(out, inbound(7, 65500+i, 4294900000+uint32(i)*960, b[:n]))
+		out = append(out, inbound(65500+i, 4294900000+uint32(i)*960, b[:n]))
 		pcm = pcm[320:]
 	}
 	return out
 }
 
 // answered is a phone in a call that is answered and got packets 20 ms apart.
-func answered(t testing.TB, packets []*rtp.Packet) *handset.Handset {
+func answered(t *testing.T, packets []*rtp.Packet) *handset.Handset {
 	t.Helper()
 	h, _ := phone(t, handset.Options{})
 	h.MarkAnswered()
@@ -264,7 +264,7 @@ func TestTheRecordingHonoursTime(t *testing.T) {
 		b := make([]byte, opus.MaxPacketBytes)
 		n, err := enc.Encode(voice()[:640], b)
 		require.NoError(t, err)
-		h := answered(t, []*rtp.Packet{inbound(7, 1, 0, b[:n]), inbound(7, 2, 1920, b[:n])})
+		h := answered(t, []*rtp.Packet{inbound(1, 0, b[:n]), inbound(2, 1920, b[:n])})
 		pcm, _ := h.Recording()
 		require.Len(t, pcm, 1280)
 		require.Zero(t, h.Report().TimestampJumps)

@@ -40,7 +40,7 @@ func (h *Handset) speak() {
 		h:       h,
 		pcm:     make([]int16, opus.FrameSamples(h.opts.Rate, frameDuration)),
 		packet:  make([]byte, opus.MaxPacketBytes),
-		seq:     uint16(rand.Uint32()), //nolint:gosec // a random start is wanted
+		seq:     uint16(rand.Uint32()),
 		firstTS: rand.Uint32(),
 		script:  newScript(h.opts),
 	}
@@ -135,7 +135,7 @@ func (h *Handset) write(p *rtp.Packet) {
 		return
 	}
 	h.sent.Packets++
-	h.sent.octets += uint32(len(p.Payload)) //nolint:gosec // wraps, RFC 3550 section 6.4.1
+	h.sent.octets += uint32(len(p.Payload))
 	h.sent.lastTS = p.Timestamp
 	h.sent.lastSent = time.Now()
 }
@@ -150,8 +150,8 @@ func (h *Handset) sendReports(now time.Time) {
 		first = &rtcp.SenderReport{
 			SSRC:        h.opts.SSRC,
 			NTPTime:     ntp(now),
-			RTPTime:     h.sent.lastTS + uint32(elapsed*clockRate/time.Second), //nolint:gosec // wraps
-			PacketCount: uint32(h.sent.Packets),                                //nolint:gosec // wraps
+			RTPTime:     h.sent.lastTS + uint32(elapsed*clockRate/time.Second),
+			PacketCount: uint32(h.sent.Packets),
 			OctetCount:  h.sent.octets,
 			Reports:     blocks,
 		}

@@ -50,7 +50,7 @@ func (w *wire) WriteRTCP(p []rtcp.Packet) error {
 	return nil
 }
 
-func phone(t testing.TB, o handset.Options) (*handset.Handset, *wire) {
+func phone(t *testing.T, o handset.Options) (*handset.Handset, *wire) {
 	t.Helper()
 	w := &wire{}
 	o.Sender = w
@@ -73,7 +73,7 @@ func spoken(t *testing.T, length time.Duration, o handset.Options) (sent *wire) 
 }
 
 // decoded plays packets as they are.
-func decoded(t testing.TB, packets []rtp.Packet) []int16 {
+func decoded(t *testing.T, packets []rtp.Packet) []int16 {
 	t.Helper()
 	dec, err := opus.NewDecoder(handset.DefaultRate)
 	require.NoError(t, err)
@@ -152,7 +152,7 @@ func TestReportsGoOutEveryFiveSeconds(t *testing.T) {
 		for i := range uint16(500) { // the business, with every tenth packet lost
 			time.Sleep(20 * time.Millisecond) // fake time
 			if i%10 != 9 {
-				h.HandleRTP(inbound(7, i, uint32(i)*960, silenceFrame), time.Now())
+				h.HandleRTP(inbound(i, uint32(i)*960, silenceFrame), time.Now())
 			}
 			if i == 100 {
 				h.HandleRTCP([]rtcp.Packet{&rtcp.SenderReport{SSRC: 7, NTPTime: 0x1122334455667788}})
@@ -224,8 +224,14 @@ func TestDTMFIsSentAsWhatsAppDoes(t *testing.T) {
 		}
 		digit := func(code byte) []event {
 			return []event{
-				{code, false, 160, true}, {code, false, 320, false}, {code, false, 480, false}, {code, false, 640, false},
-				{code, false, 800, false}, {code, true, 800, false}, {code, true, 800, false}, {code, true, 800, false},
+				{code, false, 160, true},
+				{code, false, 320, false},
+				{code, false, 480, false},
+				{code, false, 640, false},
+				{code, false, 800, false},
+				{code, true, 800, false},
+				{code, true, 800, false},
+				{code, true, 800, false},
 			}
 		}
 		require.Equal(t, append(digit(5), digit(11)...), events)

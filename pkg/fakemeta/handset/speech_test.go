@@ -9,7 +9,7 @@ import (
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/hearing"
 )
 
-func speech(t testing.TB) []int16 {
+func speech(t *testing.T) []int16 {
 	t.Helper()
 	f, err := os.Open("../../../testdata/audio/caller.wav")
 	require.NoError(t, err)

@@ -223,11 +223,11 @@ func (c *comparison) noise() float64 {
 
 // extra is how much of heard outside of the speech found is about as loud.
 func extra(heard []spectrum, level float64, lag, length int) time.Duration {
-	var n time.Duration
+	var n int
 	for t, f := range heard {
 		if (t < lag-pauseFrames || t >= lag+length+pauseFrames) && f.level > level-20 {
 			n++
 		}
 	}
-	return n * frameTime
+	return time.Duration(n) * frameTime
 }

@@ -17,19 +17,19 @@ import (
 
 const rate = 16000
 
-func speech(t testing.TB, name string) []int16 {
-	t.Helper()
+func speech(tb testing.TB, name string) []int16 {
+	tb.Helper()
 	f, err := os.Open("../../../testdata/audio/" + name)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	defer f.Close()
 	pcm, r, err := hearing.ReadWAV(f)
-	require.NoError(t, err)
-	require.Equal(t, rate, r)
+	require.NoError(tb, err)
+	require.Equal(tb, rate, r)
 	return pcm
 }
 
 // coded sends pcm through Opus as a WhatsApp phone codes it.
-func coded(t testing.TB, pcm []int16, bitrate int) []int16 {
+func coded(t *testing.T, pcm []int16, bitrate int) []int16 {
 	t.Helper()
 	enc, err := opus.NewEncoder(opus.EncoderOptions{SampleRate: rate, Bitrate: bitrate})
 	require.NoError(t, err)
@@ -120,6 +120,7 @@ func loudest(pcm []int16, n int) (at int) {
 }
 
 func TestIntactSpeechPasses(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"caller.wav", "agent.wav"} {
 		said := speech(t, name)
 		other := speech(t, "agent.wav")
@@ -152,6 +153,7 @@ func TestIntactSpeechPasses(t *testing.T) {
 }
 
 func TestBrokenSpeechFails(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"caller.wav", "agent.wav"} {
 		said := speech(t, name)
 		other := speech(t, map[string]string{"caller.wav": "agent.wav", "agent.wav": "caller.wav"}[name])
@@ -223,6 +225,7 @@ func byteSwapped(pcm []int16) []int16 {
 }
 
 func TestVerdictMeasures(t *testing.T) {
+	t.Parallel()
 	said := speech(t, "caller.wav")
 	first, _ := bounds(said)
 
@@ -269,6 +272,7 @@ func TestVerdictMeasures(t *testing.T) {
 
 // The limit for one segment must not be near what a codec does to it.
 func TestCodecLeavesRoomToTheLimits(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"caller.wav", "agent.wav"} {
 		said := speech(t, name)
 		v := hearing.Compare(said, coded(t, coded(t, said, 20000), 20000), rate)

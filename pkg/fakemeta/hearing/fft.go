@@ -24,7 +24,7 @@ func newFFT(n int) *fft {
 func (f *fft) transform(x []complex128) {
 	shift := 64 - bits.TrailingZeros(uint(f.n))
 	for i := range x {
-		if j := int(bits.Reverse64(uint64(i)) >> shift); j > i { //nolint:gosec // below n
+		if j := int(bits.Reverse64(uint64(i)) >> shift); j > i {
 			x[i], x[j] = x[j], x[i]
 		}
 	}

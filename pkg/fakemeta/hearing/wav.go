@@ -78,7 +78,7 @@ func readSamples(r io.Reader, size int64) ([]int16, error) {
 	}
 	pcm := make([]int16, len(b)/2)
 	for i := range pcm {
-		pcm[i] = int16(binary.LittleEndian.Uint16(b[2*i:])) //nolint:gosec // two's complement
+		pcm[i] = int16(binary.LittleEndian.Uint16(b[2*i:]))
 	}
 	return pcm, nil
 }
@@ -87,21 +87,21 @@ func readSamples(r io.Reader, size int64) ([]int16, error) {
 func WriteWAV(w io.Writer, pcm []int16, rate int) error {
 	b := make([]byte, 0, wavHeader+2*len(pcm))
 	le := binary.LittleEndian
-	size := uint32(2 * len(pcm)) //nolint:gosec // WAV holds no more than 4 GB
+	size := uint32(2 * len(pcm))
 	b = append(b, "RIFF"...)
 	b = le.AppendUint32(b, size+wavHeader-8)
 	b = append(b, "WAVEfmt "...)
 	b = le.AppendUint32(b, 16)
 	b = le.AppendUint16(b, wavPCM)
 	b = le.AppendUint16(b, 1)
-	b = le.AppendUint32(b, uint32(rate))   //nolint:gosec // a sample rate
-	b = le.AppendUint32(b, uint32(2*rate)) //nolint:gosec // a byte rate
+	b = le.AppendUint32(b, uint32(rate))
+	b = le.AppendUint32(b, uint32(2*rate))
 	b = le.AppendUint16(b, 2)
 	b = le.AppendUint16(b, 16)
 	b = append(b, "data"...)
 	b = le.AppendUint32(b, size)
 	for _, s := range pcm {
-		b = le.AppendUint16(b, uint16(s)) //nolint:gosec // two's complement
+		b = le.AppendUint16(b, uint16(s))
 	}
 	if _, err := w.Write(b); err != nil {
 		return fmt.Errorf("write WAV: %w", err)

@@ -16,7 +16,7 @@ import (
 )
 
 // speech gives the first three seconds of a sample.
-func speech(t testing.TB, name string) []int16 {
+func speech(t *testing.T, name string) []int16 {
 	t.Helper()
 	f, err := os.Open("../../../testdata/audio/" + name)
 	require.NoError(t, err)
@@ -33,6 +33,7 @@ func (m mouth) WriteRTP(p *rtp.Packet) error          { return m.b.track.WriteRT
 func (m mouth) WriteRTCP(packets []rtcp.Packet) error { return m.b.pc.WriteRTCP(packets) }
 
 func TestSpeechSurvivesTheCallBothWays(t *testing.T) {
+	t.Parallel()
 	caller, agent := speech(t, "caller.wav"), speech(t, "agent.wav")
 	r := listen(t)
 
@@ -54,8 +55,8 @@ func TestSpeechSurvivesTheCallBothWays(t *testing.T) {
 	b.pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
 		b.done.Go(func() {
 			for {
-				p, _, err := track.ReadRTP()
-				if err != nil {
+				p, _, failure := track.ReadRTP()
+				if failure != nil {
 					return
 				}
 				other.HandleRTP(p, time.Now())

@@ -22,7 +22,7 @@ const patience = 15 * time.Second
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func listen(t testing.TB) *relay.Relay {
+func listen(t *testing.T) *relay.Relay {
 	t.Helper()
 	r, err := relay.Listen(relay.Options{})
 	require.NoError(t, err)
@@ -31,12 +31,12 @@ func listen(t testing.TB) *relay.Relay {
 }
 
 // await waits until done says so.
-func await(t testing.TB, what string, done func() bool) {
+func await(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	require.Eventually(t, done, patience, 5*time.Millisecond, what)
 }
 
-func closed(t testing.TB, what string, c <-chan struct{}) {
+func closed(t *testing.T, what string, c <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-c:
@@ -55,7 +55,7 @@ type business struct {
 	done sync.WaitGroup
 }
 
-func newBusiness(t testing.TB, configure ...func(*webrtc.SettingEngine)) *business {
+func newBusiness(t *testing.T, configure ...func(*webrtc.SettingEngine)) *business {
 	t.Helper()
 	var media webrtc.MediaEngine
 	for pt, codec := range map[webrtc.PayloadType]webrtc.RTPCodecCapability{
@@ -117,7 +117,7 @@ func (b *business) received() []*rtp.Packet {
 }
 
 // answer gives the answer to Meta's offer.
-func (b *business) answer(t testing.TB, s *relay.Session, addrs []netip.AddrPort) string {
+func (b *business) answer(t *testing.T, s *relay.Session, addrs []netip.AddrPort) string {
 	t.Helper()
 	require.NoError(t, b.pc.SetRemoteDescription(webrtc.SessionDescription{
 		Type: webrtc.SDPTypeOffer, SDP: metaSDP(s, addrs, "actpass", "audio"),
@@ -131,7 +131,7 @@ func (b *business) answer(t testing.TB, s *relay.Session, addrs []netip.AddrPort
 }
 
 // offer gives an offer to Meta; apply takes the answer.
-func (b *business) offer(t testing.TB) string {
+func (b *business) offer(t *testing.T) string {
 	t.Helper()
 	offer, err := b.pc.CreateOffer(nil)
 	require.NoError(t, err)
@@ -141,7 +141,7 @@ func (b *business) offer(t testing.TB) string {
 	return b.pc.LocalDescription().SDP
 }
 
-func (b *business) apply(t testing.TB, s *relay.Session, addrs []netip.AddrPort, setup string) {
+func (b *business) apply(t *testing.T, s *relay.Session, addrs []netip.AddrPort, setup string) {
 	t.Helper()
 	require.NoError(t, b.pc.SetRemoteDescription(webrtc.SessionDescription{
 		Type: webrtc.SDPTypeAnswer, SDP: metaSDP(s, addrs, setup, "0"),
@@ -169,7 +169,7 @@ func metaSDP(s *relay.Session, addrs []netip.AddrPort, setup, mid string) string
 }
 
 // remoteOf reads what Meta wants to know from an SDP of the business.
-func remoteOf(t testing.TB, text string, role relay.DTLSRole) relay.Remote {
+func remoteOf(t *testing.T, text string, role relay.DTLSRole) relay.Remote {
 	t.Helper()
 	var d sdp.SessionDescription
 	require.NoError(t, d.UnmarshalString(text))
@@ -187,7 +187,7 @@ func remoteOf(t testing.TB, text string, role relay.DTLSRole) relay.Remote {
 }
 
 // connect brings an inbound call up.
-func connect(t testing.TB, r *relay.Relay, s *relay.Session, b *business) {
+func connect(t *testing.T, r *relay.Relay, s *relay.Session, b *business) {
 	t.Helper()
 	answer := b.answer(t, s, r.Addrs())
 	require.NoError(t, s.SetRemote(remoteOf(t, answer, relay.DTLSRoleServer)))

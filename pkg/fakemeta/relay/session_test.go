@@ -15,7 +15,7 @@ import (
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/relay"
 )
 
-func session(t testing.TB, r *relay.Relay, o relay.SessionOptions) *relay.Session {
+func session(t *testing.T, r *relay.Relay, o relay.SessionOptions) *relay.Session {
 	t.Helper()
 	s, err := r.NewSession(o)
 	require.NoError(t, err)
@@ -31,6 +31,7 @@ func packet(seq uint16, payload string) *rtp.Packet {
 }
 
 func TestAnInboundCallConnectsAndCarriesPacketsBothWays(t *testing.T) {
+	t.Parallel()
 	r := listen(t)
 	got := make(chan *rtp.Packet, 100)
 	reports := make(chan []rtcp.Packet, 100)
@@ -80,6 +81,7 @@ func TestAnInboundCallConnectsAndCarriesPacketsBothWays(t *testing.T) {
 }
 
 func TestEarlyClientHellosAreDroppedAndRepeated(t *testing.T) {
+	t.Parallel()
 	r := listen(t)
 	s := session(t, r, relay.SessionOptions{})
 	b := newBusiness(t)
@@ -95,6 +97,7 @@ func TestEarlyClientHellosAreDroppedAndRepeated(t *testing.T) {
 }
 
 func TestAPassiveBusinessWaitsForeverUnlessMetaIsLenient(t *testing.T) {
+	t.Parallel()
 	passive := func(se *webrtc.SettingEngine) { _ = se.SetAnsweringDTLSRole(webrtc.DTLSRoleServer) }
 
 	t.Run("strict", func(t *testing.T) {
@@ -126,6 +129,7 @@ func TestAPassiveBusinessWaitsForeverUnlessMetaIsLenient(t *testing.T) {
 }
 
 func TestAnOutboundCallConnectsWhateverMetaAnswers(t *testing.T) {
+	t.Parallel()
 	for setup, role := range map[string]relay.DTLSRole{
 		"active":  relay.DTLSRoleClient,
 		"passive": relay.DTLSRoleServer,
@@ -149,6 +153,7 @@ func TestAnOutboundCallConnectsWhateverMetaAnswers(t *testing.T) {
 }
 
 func TestAForeignCertificateFailsTheCall(t *testing.T) {
+	t.Parallel()
 	for name, role := range map[string]relay.DTLSRole{"server": relay.DTLSRoleServer, "client": relay.DTLSRoleClient} {
 		t.Run("Meta is "+name, func(t *testing.T) {
 			r := listen(t)
@@ -174,6 +179,7 @@ func TestAForeignCertificateFailsTheCall(t *testing.T) {
 }
 
 func TestManyCallsShareOneAddress(t *testing.T) {
+	t.Parallel()
 	const calls = 20
 	r := listen(t)
 	var mixedUp atomic.Int64
@@ -217,6 +223,7 @@ func TestManyCallsShareOneAddress(t *testing.T) {
 }
 
 func TestTheBusinessHearsMetaClose(t *testing.T) {
+	t.Parallel()
 	r := listen(t)
 	s := session(t, r, relay.SessionOptions{})
 	b := newBusiness(t)
@@ -232,6 +239,7 @@ func TestTheBusinessHearsMetaClose(t *testing.T) {
 }
 
 func TestMetaHearsTheBusinessClose(t *testing.T) {
+	t.Parallel()
 	r := listen(t)
 	states := make(chan relay.State, 10)
 	s := session(t, r, relay.SessionOptions{OnState: func(st relay.State) { states <- st }})
@@ -248,6 +256,7 @@ func TestMetaHearsTheBusinessClose(t *testing.T) {
 }
 
 func TestASilencedSessionIsGoneWithoutAWord(t *testing.T) {
+	t.Parallel()
 	r := listen(t)
 	var heard atomic.Int64
 	s := session(t, r, relay.SessionOptions{OnRTP: func(*rtp.Packet, time.Time) { heard.Add(1) }})
@@ -270,6 +279,7 @@ func TestASilencedSessionIsGoneWithoutAWord(t *testing.T) {
 }
 
 func TestSetRemoteWorksOnce(t *testing.T) {
+	t.Parallel()
 	r := listen(t)
 	s := session(t, r, relay.SessionOptions{})
 	require.NoError(t, s.SetRemote(relay.Remote{DTLSRole: relay.DTLSRoleServer}))
@@ -277,6 +287,7 @@ func TestSetRemoteWorksOnce(t *testing.T) {
 }
 
 func TestAClosedRelayTakesNoSessions(t *testing.T) {
+	t.Parallel()
 	r, err := relay.Listen(relay.Options{})
 	require.NoError(t, err)
 	s, err := r.NewSession(relay.SessionOptions{Ufrag: "abcd", Pwd: "secret"})

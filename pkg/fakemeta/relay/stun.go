@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/pion/stun/v4"
@@ -104,14 +105,9 @@ func (s *Session) noteCheck(p path, nominate bool, now time.Time) (first bool) {
 
 // countSourceLocked counts addr if no candidate line named it.
 func (s *Session) countSourceLocked(addr netip.AddrPort) {
-	if s.remote != nil {
-		for _, c := range s.remote.Candidates {
-			if c == addr {
-				return
-			}
-		}
+	if s.remote == nil || !slices.Contains(s.remote.Candidates, addr) {
+		s.stats.PeerReflexive++
 	}
-	s.stats.PeerReflexive++
 }
 
 // hasUnknown reports whether the request has an attribute that must be understood

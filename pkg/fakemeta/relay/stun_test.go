@@ -19,11 +19,11 @@ const (
 
 // prober sends single STUN requests, as no ICE agent would.
 type prober struct {
-	t    testing.TB
+	t    *testing.T
 	conn *net.UDPConn
 }
 
-func newProber(t testing.TB, to netip.AddrPort) *prober {
+func newProber(t *testing.T, to netip.AddrPort) *prober {
 	t.Helper()
 	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
 	require.NoError(t, err)
@@ -69,7 +69,7 @@ func raw(a stun.AttrType, value ...byte) stun.RawAttribute {
 
 func controlling() stun.Setter { return raw(stun.AttrICEControlling, 1, 2, 3, 4, 5, 6, 7, 8) }
 
-func errorCode(t testing.TB, m *stun.Message) stun.ErrorCode {
+func errorCode(t *testing.T, m *stun.Message) stun.ErrorCode {
 	t.Helper()
 	require.Equal(t, stun.BindingError, m.Type)
 	var code stun.ErrorCodeAttribute
@@ -77,7 +77,7 @@ func errorCode(t testing.TB, m *stun.Message) stun.ErrorCode {
 	return code.Code
 }
 
-func probed(t testing.TB) (*relay.Relay, *relay.Session, *prober) {
+func probed(t *testing.T) (*relay.Relay, *relay.Session, *prober) {
 	t.Helper()
 	r := listen(t)
 	s := session(t, r, relay.SessionOptions{Ufrag: metaUfrag, Pwd: metaPwd})
@@ -85,6 +85,7 @@ func probed(t testing.TB) (*relay.Relay, *relay.Session, *prober) {
 }
 
 func TestACheckIsAnsweredWithItsSource(t *testing.T) {
+	t.Parallel()
 	_, s, p := probed(t)
 	answer := p.ask(check(metaUfrag+":biz", metaPwd, controlling())...)
 	require.Equal(t, stun.BindingSuccess, answer.Type)
@@ -100,6 +101,7 @@ func TestACheckIsAnsweredWithItsSource(t *testing.T) {
 }
 
 func TestAControlledBusinessIsToldOfTheRoleConflict(t *testing.T) {
+	t.Parallel()
 	_, s, p := probed(t)
 	answer := p.ask(check(metaUfrag+":biz", metaPwd, raw(stun.AttrICEControlled, 1, 2, 3, 4, 5, 6, 7, 8), raw(stun.AttrUseCandidate))...)
 	require.Equal(t, stun.CodeRoleConflict, errorCode(t, answer))
@@ -111,6 +113,7 @@ func TestAControlledBusinessIsToldOfTheRoleConflict(t *testing.T) {
 }
 
 func TestBadChecksAreRefused(t *testing.T) {
+	t.Parallel()
 	_, s, p := probed(t)
 	require.Equal(t, stun.CodeUnauthorized, errorCode(t, p.ask(check(metaUfrag+":biz", "wrong")...)))
 	require.Equal(t, stun.CodeBadRequest, errorCode(t, p.ask(stun.NewUsername(metaUfrag+":biz"), stun.Fingerprint)))
@@ -129,6 +132,7 @@ func TestBadChecksAreRefused(t *testing.T) {
 }
 
 func TestWhatMustNotBeAnsweredIsNot(t *testing.T) {
+	t.Parallel()
 	r, s, p := probed(t)
 	p.send(check("nobody:biz", metaPwd, controlling())...)
 	p.send(stun.NewUsername(metaUfrag+":biz"), stun.NewShortTermIntegrity(metaPwd)) // no FINGERPRINT
@@ -149,6 +153,7 @@ func TestWhatMustNotBeAnsweredIsNot(t *testing.T) {
 }
 
 func TestTheNominationIsFollowed(t *testing.T) {
+	t.Parallel()
 	r, s, first := probed(t)
 	second := newProber(t, r.Addrs()[0])
 	nominate := check(metaUfrag+":biz", metaPwd, controlling(), raw(stun.AttrUseCandidate))
@@ -169,6 +174,7 @@ func TestTheNominationIsFollowed(t *testing.T) {
 }
 
 func TestTwoCallsOverOneSocketOfTheBusinessAreNoticed(t *testing.T) {
+	t.Parallel()
 	r, s, p := probed(t)
 	other := session(t, r, relay.SessionOptions{})
 	p.ask(check(metaUfrag+":biz", metaPwd, controlling())...)
@@ -178,6 +184,7 @@ func TestTwoCallsOverOneSocketOfTheBusinessAreNoticed(t *testing.T) {
 }
 
 func TestEveryListenAddressAnswers(t *testing.T) {
+	t.Parallel()
 	loopback := netip.MustParseAddr("127.0.0.1")
 	r, err := relay.Listen(relay.Options{Addrs: []netip.AddrPort{
 		netip.AddrPortFrom(loopback, 0), netip.AddrPortFrom(netip.IPv6Loopback(), 0),
