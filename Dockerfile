@@ -16,12 +16,15 @@ ARG COMMIT=unknown
 RUN CGO_ENABLED=1 go build -trimpath -buildvcs=false -tags nolibopusfile \
     -ldflags "-s -w -X github.com/livekit-connector/livekit-connector/internal/app.version=${VERSION} -X github.com/livekit-connector/livekit-connector/internal/app.commit=${COMMIT}" \
     -o /out/livekit-connector ./cmd/livekit-connector
+# What the binary is linked to, by the names of Debian's packages: libopus0, libsoxr0 or nothing.
+RUN ldd /out/livekit-connector | { grep -oE 'lib(opus|soxr)\.so\.[0-9]+' || true; } | sort -u | sed 's/\.so\.//' > /out/libraries
 
 # The same Debian as above: the binary is linked to its C library.
 FROM debian:${DEBIAN_RELEASE}-slim
+COPY --from=build /out/libraries /tmp/libraries
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates libopus0 libsoxr0 \
- && rm -rf /var/lib/apt/lists/*
+ && apt-get install -y --no-install-recommends ca-certificates $(cat /tmp/libraries) \
+ && rm -rf /var/lib/apt/lists/* /tmp/libraries
 COPY --from=build /out/livekit-connector /usr/local/bin/livekit-connector
 # Fails the build if a library is missing.
 RUN ["livekit-connector", "version"]

@@ -92,10 +92,8 @@ type ICEServer struct {
 
 // LoggingConfig is about the log, which goes to standard error.
 type LoggingConfig struct {
-	Level        string `yaml:"level" group:"Log" help:"Least level that is logged: debug, info, warn or error."`
-	JSON         bool   `yaml:"json" help:"Log JSON objects instead of text."`
-	PionLevel    string `yaml:"pion_level" help:"Least level for the WebRTC library."`
-	LiveKitLevel string `yaml:"livekit_level" help:"Least level for LiveKit's client library."`
+	Level string `yaml:"level" group:"Log" help:"Least level that is logged: debug, info, warn or error. What the WebRTC and LiveKit libraries say is debug."`
+	JSON  bool   `yaml:"json" help:"Log JSON objects instead of text."`
 }
 
 // DefaultConfig returns the configuration of a connector that was told nothing. The LiveKit section is still missing.
@@ -113,7 +111,7 @@ func DefaultConfig() Config {
 			RequestTimeout: 5 * time.Second,
 		},
 		RTC:     RTCConfig{UseIPv6: true},
-		Logging: LoggingConfig{Level: "info", PionLevel: "error", LiveKitLevel: "warn"},
+		Logging: LoggingConfig{Level: "info"},
 	}
 }
 

@@ -108,7 +108,7 @@ func TestEveryKeyCanBeSetByFlagAndEnvironment(t *testing.T) {
 	special := map[string]string{
 		"ws_url": "https://lk.example.com/", "whatsapp.graph_url": "http://127.0.0.1:1", "whatsapp.api_versions": "24.0",
 		"rtc.ice_servers": `[{"urls": ["stun:s.example.com"]}]`, "keys": "{other: secret}", "logging.level": "debug",
-		"logging.pion_level": "warn", "logging.livekit_level": "error", "allow_empty_grants": "false", "rtc.use_ipv6": "false",
+		"allow_empty_grants": "false", "rtc.use_ipv6": "false",
 		"health_port": "9001", "prometheus_port": "9002",
 	}
 	for _, f := range ConfigFields() {

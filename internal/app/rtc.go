@@ -15,7 +15,7 @@ func metaConfig(c *Config, log *slog.Logger) metaleg.Config {
 		PortMin: uint16(c.RTC.PortRangeStart), PortMax: uint16(c.RTC.PortRangeEnd), //nolint:gosec // validated as ports
 		NAT1To1IPs: c.RTC.NAT1To1IPs, IPv4Only: !c.RTC.UseIPv6, IncludeLoopback: c.RTC.EnableLoopbackCandidate,
 		KeepInterface: c.RTC.Interfaces.keep, KeepIP: c.RTC.IPs.keep,
-		Logger: atLeast(log.With("component", "webrtc"), c.Logging.PionLevel),
+		Logger: log.With("component", "webrtc"),
 	}
 	for _, s := range c.RTC.ICEServers {
 		m.ICEServers = append(m.ICEServers, metaleg.ICEServer{

@@ -222,12 +222,8 @@ func (v *validation) iceServer(key string, server ICEServer) {
 }
 
 func (v *validation) logging(c *LoggingConfig) {
-	for _, l := range []struct{ key, level string }{
-		{"logging.level", c.Level}, {"logging.pion_level", c.PionLevel}, {"logging.livekit_level", c.LiveKitLevel},
-	} {
-		if _, err := parseLevel(l.level); err != nil {
-			v.add(l.key, "%q is not one of debug, info, warn and error", l.level)
-		}
+	if _, err := parseLevel(c.Level); err != nil {
+		v.add("logging.level", "%q is not one of debug, info, warn and error", c.Level)
 	}
 }
 
