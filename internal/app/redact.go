@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"regexp"
 	"strings"
+	"time"
 )
 
 const hidden = "[redacted]"
@@ -53,6 +54,8 @@ func redactAttr(_ []string, a slog.Attr) slog.Attr {
 		return slog.String(a.Key, hidden)
 	}
 	switch a.Value.Kind() {
+	case slog.KindDuration: // "48ms" rather than a number of nanoseconds
+		a.Value = slog.StringValue(a.Value.Duration().Round(100 * time.Microsecond).String())
 	case slog.KindString:
 		a.Value = slog.StringValue(redactText(a.Value.String()))
 	case slog.KindAny:

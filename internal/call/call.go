@@ -53,6 +53,12 @@ type MetaLeg interface {
 	FirstAudio() <-chan struct{}
 	// Done is closed when the connection failed or was closed.
 	Done() <-chan struct{}
+	// ClosedByMeta says, after Done, whether Meta closed the connection in good order.
+	ClosedByMeta() bool
+	// ICEConnected is when ICE chose its path; zero means not yet.
+	ICEConnected() time.Time
+	// LogAttrs are the leg's statistics, as arguments for slog.
+	LogAttrs() []any
 	// LastReceived is when Meta last sent us RTP or RTCP; zero means never.
 	LastReceived() time.Time
 	// SetSink says where audio from Meta goes; without a sink it is dropped.
@@ -342,13 +348,14 @@ func (c *Call) to(e Event) {
 }
 
 // mark records that a stage was reached.
-func (c *Call) mark(s Stage) {
-	now := time.Now()
+func (c *Call) mark(s Stage) { c.markAt(s, time.Now()) }
+
+func (c *Call) markAt(s Stage, at time.Time) {
 	c.mu.Lock()
-	c.stages = append(c.stages, Mark{Stage: s, At: now})
+	c.stages = append(c.stages, Mark{Stage: s, At: at})
 	c.mu.Unlock()
 	if c.opts.Observer != nil {
-		c.opts.Observer.Stage(c.opts.Direction, s, now.Sub(c.started))
+		c.opts.Observer.Stage(c.opts.Direction, s, at.Sub(c.started))
 	}
 }
 

@@ -144,6 +144,7 @@ func TestEndsThatTheLegsReport(t *testing.T) {
 	}{
 		{"room deleted", func(s *script) { s.roomReason = call.ReasonRoomDeleted; close(s.roomDone) }, call.ReasonRoomDeleted},
 		{"participant removed", func(s *script) { s.roomReason = call.ReasonParticipantRemoved; close(s.roomDone) }, call.ReasonParticipantRemoved},
+		{"Meta closes the connection", func(s *script) { s.closedByMeta = true; close(s.metaDone) }, call.ReasonMetaClosed},
 		{"connection to Meta lost", func(s *script) { close(s.metaDone) }, call.ReasonMediaLost},
 	}
 	for _, tt := range tests {

@@ -24,6 +24,7 @@ type script struct {
 	connected, firstAudio, metaDone chan struct{}
 	ready, roomDone                 chan struct{}
 	roomReason                      call.Reason
+	closedByMeta                    bool
 	lastReceived                    time.Time
 	// block holds back a step until its channel is closed or the step's context ends.
 	block map[string]chan struct{}
@@ -77,6 +78,9 @@ func (m metaLeg) Connected() <-chan struct{}  { return m.connected }
 func (m metaLeg) FirstAudio() <-chan struct{} { return m.firstAudio }
 func (m metaLeg) Done() <-chan struct{}       { return m.metaDone }
 func (m metaLeg) SetSink(media.Writer)        {}
+func (m metaLeg) ClosedByMeta() bool          { return m.closedByMeta }
+func (m metaLeg) ICEConnected() time.Time     { return time.Time{} }
+func (m metaLeg) LogAttrs() []any             { return nil }
 func (m metaLeg) Open()                       { _ = m.did(context.Background(), "open gate") }
 func (m metaLeg) Close() error                { return m.did(context.Background(), "close meta leg") }
 func (m metaLeg) LastReceived() time.Time {

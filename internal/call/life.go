@@ -194,6 +194,9 @@ func (c *Call) watch(s *seat) {
 		select {
 		case <-connected:
 			connected, lost = nil, ReasonMediaLost
+			if at := c.opts.Meta.ICEConnected(); !at.IsZero() {
+				c.markAt(StageICE, at)
+			}
 			c.mark(StageConnected)
 		case <-firstAudio:
 			firstAudio = nil
@@ -209,6 +212,9 @@ func (c *Call) watch(s *seat) {
 			c.End(s.room.Reason(), nil)
 			return
 		case <-c.opts.Meta.Done():
+			if c.opts.Meta.ClosedByMeta() {
+				lost = ReasonMetaClosed
+			}
 			c.End(lost, nil)
 			return
 		case <-c.ctx.Done():

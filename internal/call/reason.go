@@ -34,6 +34,8 @@ const (
 	ReasonMetaRefused
 	// ReasonConnectFailed: ICE or DTLS with Meta did not come up in time.
 	ReasonConnectFailed
+	// ReasonMetaClosed: Meta closed the media connection: the user hung up, and nobody told us yet.
+	ReasonMetaClosed
 	// ReasonMediaLost: the media connection to Meta broke.
 	ReasonMediaLost
 	// ReasonMediaTimeout: Meta sent nothing for too long; found by the sweeper.
@@ -99,6 +101,7 @@ var verdicts = [...]verdict{
 	ReasonRoomLost:           {name: "room_lost", result: ResultServerError, reaped: true},
 	ReasonMetaRefused:        {name: "meta_refused", result: ResultUpstreamError},
 	ReasonConnectFailed:      {name: "connect_failed", result: ResultIndeterminate},
+	ReasonMetaClosed:         {name: "meta_closed", result: ResultSuccess},
 	ReasonMediaLost:          {name: "media_lost", result: ResultIndeterminate, reaped: true},
 	ReasonMediaTimeout:       {name: "media_timeout", result: ResultIndeterminate, reaped: true},
 	ReasonSetupTimeout:       {name: "setup_timeout", result: ResultIndeterminate},
@@ -162,6 +165,8 @@ const (
 	StagePreAccepted
 	// StageAnswer: we have Meta's answer (outbound).
 	StageAnswer
+	// StageICE: ICE has a path to Meta.
+	StageICE
 	// StageConnected: ICE and DTLS with Meta are up.
 	StageConnected
 	// StageRoomReady: somebody in the room can talk with the caller.
@@ -175,7 +180,7 @@ const (
 )
 
 var stageNames = [...]string{
-	"unknown", "room_joined", "pre_accepted", "answer", "connected", "room_ready", "answered", "published", "first_audio",
+	"unknown", "room_joined", "pre_accepted", "answer", "ice", "connected", "room_ready", "answered", "published", "first_audio",
 }
 
 func (s Stage) String() string {

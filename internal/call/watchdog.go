@@ -70,6 +70,7 @@ func (c *Call) report() {
 		"talked", talked.Round(time.Millisecond), slog.Group("stagesMs", stages...),
 		slog.Group("toMeta", "relayed", line.Relayed, "silence", line.Silence, "switches", line.Switches, "writeErrors", line.WriteErrors),
 	}
+	attributes = append(attributes, c.opts.Meta.LogAttrs()...)
 	if end.Err != nil {
 		attributes = append(attributes, "error", end.Err)
 	}

@@ -53,7 +53,7 @@ func (n *Node) accept(
 	e := &entry{apiKey: req.GetApiKey(), creds: creds, room: p.room}
 	log := n.log.With("room", p.room, "participant", p.identity)
 	e.call = call.New(n.ctx, call.Options{
-		ID: id, Direction: call.Inbound, Meta: leg, Pacer: n.opts.Pacer, Timeouts: n.opts.Timeouts,
+		ID: id, Direction: call.Inbound, Meta: metaLeg{leg}, Pacer: n.opts.Pacer, Timeouts: n.opts.Timeouts,
 		Graph: graph{client: n.opts.Graph, creds: creds, callID: id, answer: answer, opaque: r.GetWhatsappBizOpaqueCallbackData()},
 		Join:  n.join(e.apiKey, p, log), WaitForRoom: r.GetWaitUntilAnswered(),
 		SetupDeadline: setupDeadline(answerBy, r), Started: req.GetReceivedAt().AsTime(), Logger: log, Observer: n.metrics,

@@ -64,7 +64,8 @@ func (n *Node) ConnectCall(
 	}
 }
 
-// DisconnectCall ends a call. It returns when nothing of the call is left, or when the requester has to be answered: the
+// DisconnectCall ends a call, or says of one that ended by itself a moment ago that it did; saying so twice is an error, as
+// it is for a call that never was. It returns when nothing of the call is left, or when the requester has to be answered: the
 // rest is then done without him.
 func (n *Node) DisconnectCall(
 	ctx context.Context, req *connectorpb.DisconnectCallRequest,
@@ -74,7 +75,7 @@ func (n *Node) DisconnectCall(
 	if err != nil {
 		return nil, rpcError(err)
 	}
-	if e.call.Err() != nil {
+	if !e.said.CompareAndSwap(false, true) {
 		return nil, rpcError(errEnded)
 	}
 	switch r.GetDisconnectReason() {

@@ -59,7 +59,7 @@ func (n *Node) dial(
 	e := &entry{apiKey: req.GetApiKey(), creds: creds, room: p.room}
 	log := n.log.With("room", p.room, "participant", p.identity)
 	e.call = call.New(n.ctx, call.Options{
-		ID: id, Direction: call.Outbound, Meta: leg, Pacer: n.opts.Pacer, Timeouts: timeouts,
+		ID: id, Direction: call.Outbound, Meta: metaLeg{leg}, Pacer: n.opts.Pacer, Timeouts: timeouts,
 		Graph: graph{client: n.opts.Graph, creds: creds, callID: id},
 		Join:  n.join(e.apiKey, p, log), Started: req.GetReceivedAt().AsTime(), Logger: log, Observer: n.metrics,
 	})

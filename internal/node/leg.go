@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"strconv"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/livekit/protocol/livekit"
 
 	"github.com/livekit-connector/livekit-connector/internal/call"
+	"github.com/livekit-connector/livekit-connector/internal/metaleg"
 	"github.com/livekit-connector/livekit-connector/internal/roomleg"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 )
@@ -37,6 +39,24 @@ func (g graph) Reject(ctx context.Context) error { return g.client.Reject(ctx, g
 
 func (g graph) Terminate(ctx context.Context) error {
 	return g.client.Terminate(ctx, g.creds, g.callID)
+}
+
+// metaLeg speaks the call's language for a Meta leg.
+type metaLeg struct{ *metaleg.Leg }
+
+func (l metaLeg) ClosedByMeta() bool { return errors.Is(l.Err(), metaleg.ErrClosedByMeta) }
+
+func (l metaLeg) ICEConnected() time.Time { return l.Times().ICEConnected }
+
+func (l metaLeg) LogAttrs() []any {
+	s := l.Stats()
+	attrs := []any{slog.Group("meta",
+		"sent", s.SentPackets, "received", s.ReceivedPackets, "beforeAnswer", s.Gated, "events", s.Events,
+		"unknownPayload", s.UnknownPayload, "writeErrors", s.WriteErrors, "sinkErrors", s.SinkErrors)}
+	if p, ok := l.Path(); ok {
+		attrs = append(attrs, slog.Group("path", "local", p.LocalType, "remote", p.RemoteType, "relay", p.RemoteAddr))
+	}
+	return attrs
 }
 
 // roomLeg speaks the call's language for a room leg.

@@ -220,9 +220,10 @@ func (n *Node) run(e *entry) error {
 	}
 	n.metrics.started(e.call.Direction())
 	n.tasks.Go(func() {
-		defer n.table.end(id)
-		defer n.server.DeregisterAllCallTopics(id)
 		_ = e.call.Run() // the reason is reported by the call
+		if !n.table.end(id) {
+			n.server.DeregisterAllCallTopics(id)
+		}
 	})
 	return nil
 }

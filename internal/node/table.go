@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/livekit-connector/livekit-connector/internal/call"
@@ -17,7 +18,18 @@ type entry struct {
 	apiKey string
 	creds  whatsapp.Credentials
 	room   string
+	// said is set once a Disconnect spoke of the call: the one that ended it, or the first one after it ended otherwise.
+	said atomic.Bool
 }
+
+// lingerer is a call that is over and of whose end nobody told us yet. Whoever does gets a friendly answer.
+type lingerer struct {
+	*entry
+	until time.Time
+}
+
+// lingerTime is how late the word of a call's end may come. Meta's webhook takes the way over the application.
+const lingerTime = time.Minute
 
 // Errors of the table.
 var (
@@ -42,6 +54,8 @@ type table struct {
 	mu sync.Mutex // guards all following fields; never held across I/O
 	// live holds a nil entry for an ID that is reserved: its call is being made.
 	live map[string]*entry
+	// lingering holds calls that are over, for those who say so.
+	lingering map[string]lingerer
 	// ended maps the ID of an ended call to when that was; order is the same, oldest first.
 	ended map[string]time.Time
 	order []string
@@ -55,10 +69,11 @@ type table struct {
 
 func newTable(maxCalls int) *table {
 	return &table{
-		maxCalls: maxCalls,
-		live:     make(map[string]*entry),
-		ended:    make(map[string]time.Time),
-		dialing:  make(map[chan struct{}]struct{}),
+		maxCalls:  maxCalls,
+		live:      make(map[string]*entry),
+		lingering: make(map[string]lingerer),
+		ended:     make(map[string]time.Time),
+		dialing:   make(map[chan struct{}]struct{}),
 	}
 }
 
@@ -117,13 +132,32 @@ func (t *table) drop(id string) {
 	t.freeLocked()
 }
 
-// end replaces a call by a tombstone and frees its slot.
-func (t *table) end(id string) {
+// end replaces a call by a tombstone and frees its slot. It reports whether the call lingers; expire ends that.
+func (t *table) end(id string) (lingers bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if e := t.live[id]; e != nil && !e.said.Load() {
+		t.lingering[id] = lingerer{entry: e, until: time.Now().Add(lingerTime)}
+		lingers = true
+	}
 	delete(t.live, id)
 	t.buryLocked(id)
 	t.freeLocked()
+	return lingers
+}
+
+// expire forgets the calls that lingered long enough, or were spoken of, and returns their IDs.
+func (t *table) expire(now time.Time) []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var ids []string
+	for id, l := range t.lingering {
+		if l.said.Load() || now.After(l.until) {
+			delete(t.lingering, id)
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 func (t *table) buryLocked(id string) {
@@ -142,7 +176,7 @@ func (t *table) buryLocked(id string) {
 	}
 }
 
-// find returns a live call: errEnded or errUnknown if there is none. A call whose request is still with Meta may be meant
+// find returns a live call, or one that lingers: errEnded or errUnknown if there is none. A call whose request is still with Meta may be meant
 // by an ID that nobody knows yet (Meta's webhook can beat its own HTTP response), so find waits for those requests, and
 // only for those. Without any it answers at once.
 func (t *table) find(ctx context.Context, id string) (*entry, error) {
@@ -165,6 +199,9 @@ func (t *table) look(id string) (e *entry, pending <-chan struct{}, err error) {
 	defer t.mu.Unlock()
 	if e := t.live[id]; e != nil {
 		return e, nil, nil
+	}
+	if l, ok := t.lingering[id]; ok && !l.said.Load() {
+		return l.entry, nil, nil
 	}
 	if _, ok := t.ended[id]; ok {
 		return nil, nil, errEnded

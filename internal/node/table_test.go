@@ -35,13 +35,38 @@ func TestTableKnowsEachIDOnce(t *testing.T) {
 		require.NoError(t, err)
 		require.Same(t, e, got)
 
-		tab.end("a")
+		e.said.Store(true)
+		require.False(t, tab.end("a"))
 		_, err = tab.find(t.Context(), "a")
 		require.ErrorIs(t, err, errEnded)
 		require.ErrorIs(t, tab.reserve("a"), errEnded)
 
 		time.Sleep(tombstoneTTL) // fake time
 		require.NoError(t, tab.reserve("a"), "a tombstone does not last for ever")
+	})
+}
+
+func TestEndedCallLingersForTheOneWhoSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tab := newTable(0)
+		for _, id := range []string{"said", "unsaid"} {
+			require.NoError(t, tab.admit())
+			require.NoError(t, tab.reserve(id))
+			tab.put(id, &entry{})
+			require.True(t, tab.end(id))
+		}
+		require.Zero(t, tab.size(), "a call that lingers takes no room")
+		require.ErrorIs(t, tab.reserve("said"), errEnded)
+		e, err := tab.find(t.Context(), "said")
+		require.NoError(t, err)
+		e.said.Store(true)
+		_, err = tab.find(t.Context(), "said")
+		require.ErrorIs(t, err, errEnded)
+		require.Equal(t, []string{"said"}, tab.expire(time.Now()))
+		time.Sleep(lingerTime + time.Second) // fake time
+		require.Equal(t, []string{"unsaid"}, tab.expire(time.Now()))
+		_, err = tab.find(t.Context(), "unsaid")
+		require.ErrorIs(t, err, errEnded)
 	})
 }
 
