@@ -56,8 +56,8 @@ func TestExampleConfigNamesEveryKey(t *testing.T) {
 			at = section[name]
 		}
 	}
-	for i := range reflect.TypeFor[ICEServer]().NumField() {
-		key, _, _ := strings.Cut(reflect.TypeFor[ICEServer]().Field(i).Tag.Get("yaml"), ",")
+	for field := range reflect.TypeFor[ICEServer]().Fields() {
+		key, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
 		require.Contains(t, string(text), " "+key+": ", "config.example.yaml does not show ice_servers' %s", key)
 	}
 }

@@ -65,6 +65,7 @@ func redactAttr(_ []string, a slog.Attr) slog.Attr {
 		case fmt.Stringer:
 			a.Value = slog.StringValue(redactText(v.String()))
 		}
+	default: // numbers, times, booleans hold nothing; of a group each attribute comes by itself
 	}
 	return a
 }

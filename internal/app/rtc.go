@@ -12,7 +12,7 @@ import (
 // metaConfig is the rtc section as the connection to Meta understands it. The configuration has been validated.
 func metaConfig(c *Config, log *slog.Logger) metaleg.Config {
 	m := metaleg.Config{
-		PortMin: uint16(c.RTC.PortRangeStart), PortMax: uint16(c.RTC.PortRangeEnd), //nolint:gosec // validated as ports
+		PortMin: uint16(c.RTC.PortRangeStart), PortMax: uint16(c.RTC.PortRangeEnd),
 		NAT1To1IPs: c.RTC.NAT1To1IPs, IPv4Only: !c.RTC.UseIPv6, IncludeLoopback: c.RTC.EnableLoopbackCandidate,
 		KeepInterface: c.RTC.Interfaces.keep, KeepIP: c.RTC.IPs.keep,
 		Logger: log.With("component", "webrtc"),
