@@ -44,10 +44,13 @@ const (
 	dtlsInterval = 100 * time.Millisecond
 )
 
-// newAPI builds Pion's engines. patience is how long a path may be dead.
-func newAPI(c *Config, log *slog.Logger, patience time.Duration) (*webrtc.API, error) {
-	settings := webrtc.SettingEngine{LoggerFactory: pionLog{log}}
-	if err := setICE(&settings, c, patience); err != nil {
+// newPeerConnection builds Pion's engines and a connection of them, on the leg's
+// own network. patience is how long its path may be dead.
+func (s *Stack) newPeerConnection(host *network, patience time.Duration) (*webrtc.PeerConnection, error) {
+	settings := webrtc.SettingEngine{LoggerFactory: pionLog{s.log}}
+	settings.SetNet(host)
+	settings.DisableMediaEngineCopy(true) // it is this connection's own
+	if err := s.setICE(&settings, patience); err != nil {
 		return nil, err
 	}
 	// Client whenever Meta leaves the choice: in its offers, and in an answer that
@@ -74,17 +77,22 @@ func newAPI(c *Config, log *slog.Logger, patience time.Duration) (*webrtc.API, e
 		}
 	}
 	interceptors := &interceptor.Registry{}
-	if err := addReports(interceptors, log); err != nil {
+	if err := addReports(interceptors, s.log); err != nil {
 		return nil, err
 	}
-	return webrtc.NewAPI(
+	pc, err := webrtc.NewAPI(
 		webrtc.WithSettingEngine(settings),
 		webrtc.WithMediaEngine(codecs),
 		webrtc.WithInterceptorRegistry(interceptors),
-	), nil
+	).NewPeerConnection(s.configuration())
+	if err != nil {
+		return nil, fmt.Errorf("make peer connection: %w", err)
+	}
+	return pc, nil
 }
 
-func setICE(settings *webrtc.SettingEngine, c *Config, patience time.Duration) error {
+func (s *Stack) setICE(settings *webrtc.SettingEngine, patience time.Duration) error {
+	c := &s.config
 	settings.SetICETimeouts(disconnectedAfter, patience-disconnectedAfter, keepalive)
 	settings.SetICEMaxBindingRequests(maxChecks)
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
@@ -108,12 +116,8 @@ func setICE(settings *webrtc.SettingEngine, c *Config, patience time.Duration) e
 	if c.KeepIP != nil {
 		settings.SetIPFilter(c.KeepIP)
 	}
-	rules, err := natRules(c.NAT1To1IPs)
-	if err != nil {
-		return err
-	}
-	if len(rules) > 0 {
-		if err := settings.SetICEAddressRewriteRules(rules...); err != nil {
+	if len(s.nat) > 0 {
+		if err := settings.SetICEAddressRewriteRules(s.nat...); err != nil {
 			return fmt.Errorf("set NAT 1:1 addresses: %w", err)
 		}
 	}

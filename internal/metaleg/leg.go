@@ -36,6 +36,7 @@ type Leg struct {
 	ice     *webrtc.ICETransport
 	sender  *webrtc.RTPSender
 	track   *outgoing
+	network *network
 	servers bool // STUN or TURN servers are asked
 
 	candidate chan struct{} // holds one: a local candidate came
@@ -66,13 +67,18 @@ type Leg struct {
 // sink makes an interface fit an atomic pointer.
 type sink struct{ media.Writer }
 
-func (s *Stack) newLeg(api *webrtc.API) (*Leg, error) {
-	pc, err := api.NewPeerConnection(s.configuration())
+// newLeg makes a leg that gives up on a dead path after patience.
+func (s *Stack) newLeg(patience time.Duration) (*Leg, error) {
+	host, err := newNetwork(s.host)
 	if err != nil {
-		return nil, fmt.Errorf("make peer connection: %w", err)
+		return nil, err
+	}
+	pc, err := s.newPeerConnection(host, patience)
+	if err != nil {
+		return nil, err
 	}
 	l := &Leg{
-		log: s.log, pc: pc, track: newOutgoing(), servers: len(s.servers) > 0,
+		log: s.log, pc: pc, network: host, track: newOutgoing(), servers: len(s.servers) > 0,
 		candidate:  make(chan struct{}, 1),
 		connected:  make(chan struct{}),
 		firstAudio: make(chan struct{}),
@@ -275,7 +281,11 @@ func (l *Leg) onState(state webrtc.PeerConnectionState) {
 			l.end(ErrHandshake)
 		}
 	case webrtc.PeerConnectionStateClosed:
-		l.end(ErrClosedByMeta)
+		if l.times.connected.nanos.Load() == 0 { // a fatal alert closes too
+			l.end(ErrHandshake)
+		} else {
+			l.end(ErrClosedByMeta)
+		}
 	case webrtc.PeerConnectionStateUnknown, webrtc.PeerConnectionStateNew,
 		webrtc.PeerConnectionStateConnecting, webrtc.PeerConnectionStateDisconnected:
 	}

@@ -3,6 +3,8 @@ package metaleg_test
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
@@ -10,6 +12,8 @@ import (
 	"time"
 
 	"github.com/pion/rtp"
+	"github.com/pion/transport/v5"
+	"github.com/pion/transport/v5/stdnet"
 	"github.com/stretchr/testify/require"
 
 	"github.com/livekit-connector/livekit-connector/internal/metaleg"
@@ -138,17 +142,69 @@ func TestRelayThatAnswersChecksLate(t *testing.T) {
 	require.Eventually(t, func() bool { return !l.Times().ICEConnected.IsZero() }, patience, time.Millisecond)
 }
 
+// bothFamilies is a machine with one address of each family. Pion offers no IPv6
+// loopback address, so the public one is played by it.
+type bothFamilies struct{ transport.Net }
+
+const public6 = "2001:db8::5"
+
+func (bothFamilies) Interfaces() ([]*transport.Interface, error) {
+	i := transport.NewInterface(net.Interface{Index: 1, MTU: 1500, Name: "eth7", Flags: net.FlagUp})
+	i.AddAddress(&net.IPNet{IP: net.IPv4(127, 0, 0, 1), Mask: net.CIDRMask(8, 32)})
+	i.AddAddress(&net.IPNet{IP: net.ParseIP(public6), Mask: net.CIDRMask(64, 128)})
+	return []*transport.Interface{i}, nil
+}
+
+func (h bothFamilies) ListenUDP(network string, addr *net.UDPAddr) (transport.UDPConn, error) {
+	if addr.IP.String() == public6 {
+		addr = &net.UDPAddr{IP: net.IPv6loopback, Port: addr.Port}
+	}
+	return h.Net.ListenUDP(network, addr)
+}
+
+func newStackOfBothFamilies(t *testing.T) *metaleg.Stack {
+	t.Helper()
+	s := newStack(t, metaleg.Config{IncludeLoopback: true})
+	s.SetHost(func() (transport.Net, error) {
+		host, err := stdnet.NewNet()
+		return bothFamilies{host}, err
+	})
+	return s
+}
+
+func TestIPv6(t *testing.T) {
+	r, err := relay.Listen(relay.Options{Addrs: []netip.AddrPort{
+		netip.MustParseAddrPort("127.0.0.1:0"), netip.MustParseAddrPort("[::1]:0"),
+	}})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, r.Close()) })
+	m := newMeta(t, r)
+	m.candidates = r.Addrs()[1:]
+	l := connect(t, newStackOfBothFamilies(t), m)
+	path, _ := l.Path()
+	require.Equal(t, r.Addrs()[1].String(), path.RemoteAddr)
+	require.Contains(t, path.LocalAddr, public6)
+	l.Open()
+	require.NoError(t, l.WriteRTP(packet(1, "six")))
+	m.until("a packet", func() bool { return len(m.heard) == 1 })
+}
+
+// TestDeadIPv6CandidateDoesNotHoldUp: Meta's offers prefer IPv6, and many networks
+// lose it on the way.
 func TestDeadIPv6CandidateDoesNotHoldUp(t *testing.T) {
+	dead, err := net.ListenUDP("udp6", &net.UDPAddr{IP: net.IPv6loopback})
+	require.NoError(t, err)
+	defer dead.Close()
 	m := newMeta(t, newRelay(t))
-	dead := newRelay(t).Addrs()[0] // answers nobody of this call
-	m.candidates = append(m.candidates, netip6(dead.Port()))
-	c := loopback()
-	c.IPv4Only = false
+	m.candidates = append(m.candidates, netip.MustParseAddrPort(dead.LocalAddr().String()))
 	start := time.Now()
-	l := connect(t, newStack(t, c), m)
+	l := connect(t, newStackOfBothFamilies(t), m)
 	t.Logf("connected in %v", time.Since(start))
 	path, _ := l.Path()
 	require.Equal(t, m.relay.Addrs()[0].String(), path.RemoteAddr)
+	require.NoError(t, dead.SetReadDeadline(time.Now().Add(patience)))
+	_, _, err = dead.ReadFrom(make([]byte, 1500))
+	require.NoError(t, err, "the dead candidate was tried")
 }
 
 func TestWrongFingerprintEndsTheLeg(t *testing.T) {

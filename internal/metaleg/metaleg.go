@@ -23,10 +23,10 @@ package metaleg
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 
+	"github.com/pion/transport/v5"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -87,16 +87,16 @@ type ICEServer struct {
 // Stack makes legs. It is safe for concurrent use and owns nothing that would
 // have to be closed.
 type Stack struct {
+	config  Config
 	log     *slog.Logger
 	servers []webrtc.ICEServer
-	// Pion's settings differ in how long they are patient: an answered call has
-	// its path at once or never, an offered one may get it only at pick-up.
-	answering, offering *webrtc.API
+	nat     []webrtc.ICEAddressRewriteRule
+	host    func() (transport.Net, error)
 }
 
 // New checks c and returns a Stack.
 func New(c Config) (*Stack, error) {
-	s := &Stack{log: c.Logger}
+	s := &Stack{config: c, log: c.Logger, host: hostNetwork}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -106,22 +106,16 @@ func New(c Config) (*Stack, error) {
 		})
 	}
 	var err error
-	if s.answering, err = newAPI(&c, s.log, answerPatience); err != nil {
+	if s.nat, err = natRules(c.NAT1To1IPs); err != nil {
 		return nil, err
 	}
-	if s.offering, err = newAPI(&c, s.log, offerPatience); err != nil {
-		return nil, err
-	}
-	// A peer connection that is never used finds the mistakes Pion only reports
-	// when it makes one: addresses, URLs, credentials.
-	pc, err := s.answering.NewPeerConnection(s.configuration())
+	// A leg that is never used finds the mistakes that Pion reports only when it
+	// makes a connection: ports, URLs, credentials.
+	l, err := s.newLeg(answerPatience)
 	if err != nil {
-		return nil, fmt.Errorf("try media settings: %w", err)
+		return nil, err
 	}
-	if err := pc.GracefulClose(); err != nil {
-		return nil, fmt.Errorf("close trial connection: %w", err)
-	}
-	return s, nil
+	return s, l.Close()
 }
 
 // Answer makes a leg for Meta's offer and returns our answer to it. The leg then
@@ -135,7 +129,7 @@ func (s *Stack) Answer(ctx context.Context, offer string) (*Leg, string, error) 
 	if remote.setup != "actpass" && remote.setup != "passive" {
 		return nil, "", sdpErrorf("offer with setup:%s leaves us no client role in DTLS", known(remote.setup, "active"))
 	}
-	l, err := s.newLeg(s.answering)
+	l, err := s.newLeg(answerPatience)
 	if err != nil {
 		return nil, "", err
 	}
@@ -150,7 +144,7 @@ func (s *Stack) Answer(ctx context.Context, offer string) (*Leg, string, error) 
 // SetAnswer; the caller closes it. The context bounds making the offer, not the
 // leg.
 func (s *Stack) Offer(ctx context.Context) (*Leg, string, error) {
-	l, err := s.newLeg(s.offering)
+	l, err := s.newLeg(offerPatience)
 	if err != nil {
 		return nil, "", err
 	}

@@ -236,5 +236,3 @@ func packet(seq uint16, payload string) *rtp.Packet {
 	_ = p.SetExtension(3, []byte{1, 2})
 	return p
 }
-
-func netip6(port uint16) netip.AddrPort { return netip.AddrPortFrom(netip.IPv6Loopback(), port) }

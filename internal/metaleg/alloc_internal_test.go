@@ -1,0 +1,49 @@
+package metaleg
+
+import (
+	"testing"
+
+	"github.com/pion/rtp"
+	"github.com/stretchr/testify/require"
+)
+
+// stub is Pion's side of a bound track, and a sink.
+type stub struct{ n int }
+
+func (s *stub) WriteRTP(*rtp.Header, []byte) (int, error) { s.n++; return 1, nil }
+func (s *stub) Write([]byte) (int, error)                 { return 0, nil }
+
+type sinkStub struct{ n int }
+
+func (s *sinkStub) WriteRTP(*rtp.Packet) error { s.n++; return nil }
+
+func TestOwnCodeDoesNotAllocatePerPacket(t *testing.T) {
+	out, in := &stub{}, &sinkStub{}
+	l := &Leg{track: newOutgoing(), firstAudio: make(chan struct{})}
+	l.payloadTypes.Store(opusPayloadType | eventPayloadType<<8)
+	l.track.bound.Store(&binding{writer: out, ssrc: 1, payloadType: opusPayloadType})
+	l.times.connected.mark()
+	l.Open()
+	l.SetSink(in)
+	p := &rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: 111}, Payload: make([]byte, 80)}
+	raw, err := p.Marshal()
+	require.NoError(t, err)
+	var (
+		pkt    rtp.Packet
+		events eventGap
+	)
+	require.Zero(t, testing.AllocsPerRun(1000, func() {
+		p.SequenceNumber++
+		_ = l.WriteRTP(p)
+		raw[3]++
+		l.receive(raw, &pkt, &events)
+	}))
+	require.Equal(t, 1001, out.n)
+	require.Equal(t, 1001, in.n)
+}
+
+func TestMalformedPacketsAreCounted(t *testing.T) {
+	l := &Leg{}
+	l.receive([]byte{0x80}, &rtp.Packet{}, &eventGap{})
+	require.EqualValues(t, 1, l.Stats().Malformed)
+}
