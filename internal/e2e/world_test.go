@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"sync"
 	"testing"
@@ -271,4 +272,18 @@ func (w *world) nothingLeft(room string) {
 			require.NotEqual(w.t, "CONNECTOR", p.GetKind().String(), "the caller's participant is still in the room")
 		}
 	}
+}
+
+// metrics is what /metrics answers.
+func (w *world) metrics() string {
+	w.t.Helper()
+	req, err := http.NewRequestWithContext(wait(w.t), http.MethodGet, w.url+"/metrics", nil)
+	require.NoError(w.t, err)
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(w.t, err)
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	require.NoError(w.t, err)
+	require.Equal(w.t, http.StatusOK, res.StatusCode)
+	return string(body)
 }
