@@ -14,7 +14,7 @@ func assemble(n *number, mode Delivery, updates []*update) *Payload {
 	p := &Payload{Object: "whatsapp_business_account"}
 	add := func(c Change) { p.Entry = append(p.Entry, Entry{ID: n.AccountID, Changes: []Change{c}}) }
 	if mode.Foreign {
-		add(foreignCall(n))
+		add(foreignCall())
 	}
 	var last *Change
 	for _, u := range updates {
@@ -109,7 +109,7 @@ func (n *number) metadata() Metadata {
 }
 
 // foreignCall is a call that rings at another number of the same account.
-func foreignCall(n *number) Change {
+func foreignCall() Change {
 	v := Value{
 		MessagingProduct: "whatsapp",
 		Metadata:         Metadata{DisplayPhoneNumber: "15559990000", PhoneNumberID: foreignNumberID},

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -103,9 +104,7 @@ func request(t *testing.T, srv *fakemeta.Server, method, path, body string, head
 func action(t *testing.T, srv *fakemeta.Server, fields map[string]any) (int, map[string]any) {
 	t.Helper()
 	body := map[string]any{"messaging_product": "whatsapp"}
-	for k, v := range fields {
-		body[k] = v
-	}
+	maps.Copy(body, fields)
 	raw, err := json.Marshal(body)
 	require.NoError(t, err)
 	return graph(t, srv, http.MethodPost, "/v24.0/"+pnid+"/calls", string(raw))

@@ -68,7 +68,7 @@ func inFakeTime(t *testing.T, o Options, f func(*bench)) {
 		require.NoError(t, b.AddNumber(Number{PhoneNumberID: "1000", DisplayNumber: "15550001111", AccessToken: "t", AppSecret: "s"}))
 		b.events = b.Events()
 		f(b)
-		require.NoError(t, b.Server.Close())
+		require.NoError(t, b.Close())
 	})
 }
 

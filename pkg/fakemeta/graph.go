@@ -26,7 +26,7 @@ func (s *Server) serveGraph(w http.ResponseWriter, r *http.Request) {
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 	req, endpoint, err := s.admit(parts, r)
 	if err != nil {
-		s.log.Info("graph request refused", slog.Int("code", err.code), slog.String("reason", err.details))
+		s.log.InfoContext(r.Context(), "graph request refused", slog.Int("code", err.code), slog.String("reason", err.details))
 		err.write(w)
 		return
 	}
@@ -55,28 +55,9 @@ func (s *Server) admit(parts []string, r *http.Request) (*graphRequest, string, 
 	if err := s.checkVersion(parts[0]); err != nil {
 		return nil, "", err
 	}
-	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok || token == "" {
-		return nil, "", refusal(CodeInvalidToken, "no bearer token in the Authorization header")
-	}
-	s.mu.Lock()
-	n, known, valid := s.numbers[parts[1]], false, false
-	for _, other := range s.numbers {
-		valid = valid || other.AccessToken == token
-	}
-	if n != nil {
-		known = n.AccessToken == token
-	}
-	s.mu.Unlock()
-	switch {
-	case !valid:
-		return nil, "", refusal(CodeInvalidToken, "unknown access token")
-	case n == nil:
-		e := refusal(CodeInvalidParameter, "no phone number with this ID; the ID is needed, not the phone number")
-		e.message, e.subcode = "Unsupported request. Object does not exist or cannot be loaded due to missing permissions", 33
-		return nil, "", e
-	case !known:
-		return nil, "", refusal(CodePermissionDenied, "the access token belongs to another number")
+	n, refused := s.authorize(r.Header.Get("Authorization"), parts[1])
+	if refused != nil {
+		return nil, "", refused
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, bodyLimit+1))
 	if err != nil || len(body) > bodyLimit {
@@ -88,6 +69,31 @@ func (s *Server) admit(parts []string, r *http.Request) (*graphRequest, string, 
 		}
 	}
 	return &graphRequest{http: r, number: n, body: body}, parts[2], nil
+}
+
+// authorize finds the number that a token may speak for.
+func (s *Server) authorize(header, phoneNumberID string) (*number, *graphError) {
+	token, ok := strings.CutPrefix(header, "Bearer ")
+	if !ok || token == "" {
+		return nil, refusal(CodeInvalidToken, "no bearer token in the Authorization header")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, valid := s.numbers[phoneNumberID], false
+	for _, other := range s.numbers {
+		valid = valid || other.AccessToken == token
+	}
+	switch {
+	case !valid:
+		return nil, refusal(CodeInvalidToken, "unknown access token")
+	case n == nil:
+		e := refusal(CodeInvalidParameter, "no phone number with this ID; the ID is needed, not the phone number")
+		e.message, e.subcode = "Unsupported request. Object does not exist or cannot be loaded due to missing permissions", 33
+		return nil, e
+	case n.AccessToken != token:
+		return nil, refusal(CodePermissionDenied, "the access token belongs to another number")
+	}
+	return n, nil
 }
 
 // checkVersion wants "v" major "." minor, not older than the configured minimum.
@@ -144,8 +150,7 @@ func (s *Server) serve(w http.ResponseWriter, req *graphRequest, action, callID 
 // decode reads a JSON body.
 func decode(body []byte, into any) *graphError {
 	if err := json.Unmarshal(body, into); err != nil {
-		var wrong *json.UnmarshalTypeError
-		if errors.As(err, &wrong) {
+		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 			return refusal(CodeInvalidParameter, "parameter "+wrong.Field+" has the wrong type")
 		}
 		return refusal(CodeInvalidParameter, "request body is not valid JSON")

@@ -3,10 +3,8 @@ package fakemeta_test
 import (
 	"encoding/json"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -23,7 +21,8 @@ func vector(t *testing.T, name string) string {
 
 // Session descriptions of a business that pass.
 func goodAnswer(t *testing.T) string { return vector(t, "17-uic-answer-pion-v4.2.26-to-01") }
-func goodOffer(t *testing.T) string  { return vector(t, "07-bic-offer-business-metadocs-reference") }
+
+func goodOffer(t *testing.T) string { return vector(t, "07-bic-offer-business-metadocs-reference") }
 
 func incoming(t *testing.T, srv *fakemeta.Server) *fakemeta.Call {
 	t.Helper()
@@ -297,173 +296,4 @@ func TestWhoMayCall(t *testing.T) {
 	require.Equal(t, "terminate", next.Calls()[0].Event, "an overload makes no webhook")
 	require.Error(t, srv.AddNumber(fakemeta.Number{}))
 	require.Error(t, srv.AddNumber(fakemeta.Number{PhoneNumberID: "1", DisplayNumber: "+1", AccessToken: "x"}))
-}
-
-func TestEveryCodeCanBeInjected(t *testing.T) {
-	srv := start(t, fakemeta.Options{})
-	codes := fakemeta.Codes()
-	require.GreaterOrEqual(t, len(codes), 35)
-	for _, c := range codes {
-		srv.Fail(fakemeta.Fault{Action: "connect", Code: c, Subcode: 7})
-		status, got := action(t, srv, map[string]any{"action": "connect", "to": caller, "session": session("offer", goodOffer(t))})
-		require.Equal(t, fakemeta.CodeStatus(c), status)
-		require.Equal(t, c, code(got))
-		require.InDelta(t, 7, got["error"].(map[string]any)["error_subcode"], 0)
-	}
-	require.Zero(t, srv.ActiveCalls(), "an injected refusal does nothing")
-	require.Equal(t, 400, fakemeta.CodeStatus(1))
-}
-
-func TestFaults(t *testing.T) {
-	srv := start(t, fakemeta.Options{})
-	call := incoming(t, srv)
-	accept := map[string]any{"action": "accept", "call_id": call.ID(), "session": session("answer", goodAnswer(t))}
-	post := func() (*http.Response, error) {
-		accept["messaging_product"] = "whatsapp"
-		raw, err := json.Marshal(accept)
-		require.NoError(t, err)
-		req, err := http.NewRequestWithContext(patience(t), "POST", srv.GraphURL()+"/v24.0/"+pnid+"/calls", strings.NewReader(string(raw)))
-		require.NoError(t, err)
-		req.Header = http.Header{"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"}}
-		return (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
-	}
-	lost := func() {
-		t.Helper()
-		res, err := post()
-		if err == nil {
-			res.Body.Close()
-		}
-		require.Error(t, err)
-	}
-
-	srv.Fail(fakemeta.Fault{Action: "terminate", Code: 138004})
-	srv.Fail(fakemeta.Fault{CallID: "wacid.other", Code: 138004})
-	srv.Fail(fakemeta.Fault{Action: "accept", DropRequest: true})
-	lost()
-	require.Equal(t, fakemeta.StateOffered, call.State(), "a dropped request did nothing")
-
-	srv.Fail(fakemeta.Fault{Action: "accept", HTTPStatus: 503, Times: 2})
-	for range 2 {
-		status, got := action(t, srv, accept)
-		require.Equal(t, 503, status)
-		require.Equal(t, fakemeta.CodeSomethingWentWrong, code(got))
-	}
-	srv.Fail(fakemeta.Fault{Action: "accept", Body: "<html>oops", HTTPStatus: 502})
-	status, got := action(t, srv, accept)
-	require.Equal(t, 502, status)
-	require.Equal(t, "<html>oops", got["raw"])
-	srv.Fail(fakemeta.Fault{Action: "accept", Body: "{}", Delay: 30 * time.Millisecond, DelayBefore: 30 * time.Millisecond})
-	begin := time.Now()
-	status, _ = action(t, srv, accept)
-	require.Equal(t, 200, status)
-	require.GreaterOrEqual(t, time.Since(begin), 30*time.Millisecond)
-	require.Equal(t, fakemeta.StateOffered, call.State())
-
-	srv.Fail(fakemeta.Fault{Action: "accept", DropResponse: true})
-	lost()
-	require.Equal(t, fakemeta.StateActive, call.State(), "the response was lost, not the request")
-	status, got = action(t, srv, accept)
-	require.Equal(t, 400, status)
-	require.Contains(t, details(got), "already in progress")
-
-	srv.ClearFaults()
-	srv.Fail(fakemeta.Fault{Action: "terminate", Code: 138004, Details: "half done", Processed: true, Times: -1})
-	status, got = action(t, srv, map[string]any{"action": "terminate", "call_id": call.ID()})
-	require.Equal(t, 500, status)
-	require.Equal(t, "half done", details(got))
-	<-call.Done()
-}
-
-func TestPermissionsAndSettings(t *testing.T) {
-	srv := start(t, fakemeta.Options{DefaultPermission: fakemeta.PermissionNone})
-	user := srv.User(caller)
-	ask := func(query string) (int, map[string]any) {
-		return graph(t, srv, "GET", "/v24.0/"+pnid+"/call_permissions?"+query, "")
-	}
-	status := func() string {
-		_, got := ask("user_wa_id=" + caller)
-		return got["permission"].(map[string]any)["status"].(string)
-	}
-	require.Equal(t, "no_permission", status())
-	user.SetPermission(fakemeta.PermissionTemporary)
-	require.Equal(t, "temporary", status())
-	user.SetPermission(fakemeta.PermissionPermanent)
-	require.Equal(t, "permanent", status())
-	_, got := ask("recipient=" + user.ID())
-	require.Equal(t, "permanent", got["permission"].(map[string]any)["status"])
-	user.SetUncallable(true)
-	require.Equal(t, "no_permission", status())
-	code1, _ := ask("")
-	require.Equal(t, 400, code1)
-
-	path := "/v24.0/" + pnid + "/settings"
-	_, got = graph(t, srv, "GET", path, "")
-	require.Equal(t, "ENABLED", got["calling"].(map[string]any)["status"])
-	s, got := graph(t, srv, "POST", path, `{"calling":{"status":"DISABLED","audio":{"additional_codecs":["PCMU"]}}}`)
-	require.Equal(t, 200, s)
-	require.Equal(t, true, got["success"])
-	_, got = graph(t, srv, "GET", path, "")
-	require.Equal(t, "DISABLED", got["calling"].(map[string]any)["status"])
-	require.Equal(t, "DEFAULT", got["calling"].(map[string]any)["call_icon_visibility"])
-	for _, wrong := range []string{`{}`, `{"calling":{"status":"ON"}}`, `{`} {
-		s, _ = graph(t, srv, "POST", path, wrong)
-		require.Equal(t, 400, s)
-	}
-}
-
-func TestMessages(t *testing.T) {
-	srv := start(t, fakemeta.Options{DefaultPermission: fakemeta.PermissionNone})
-	events := srv.Events()
-	send := func(interactive string) (int, map[string]any) {
-		return graph(t, srv, "POST", "/v24.0/"+pnid+"/messages",
-			`{"messaging_product":"whatsapp","to":"`+caller+`","type":"interactive","interactive":`+interactive+`}`)
-	}
-	request := `{"type":"call_permission_request","action":{"name":"call_permission_request"},"body":{"text":"May we call?"}}`
-	status, got := send(request)
-	require.Equal(t, 200, status)
-	id := got["messages"].([]any)[0].(map[string]any)["id"].(string)
-	for _, r := range []struct {
-		reply fakemeta.PermissionReply
-		says  []string
-	}{
-		{fakemeta.PermissionReply{Accept: true}, []string{`"response":"accept"`, `"is_permanent":false`, "expiration_timestamp", id, "user_action"}},
-		{fakemeta.PermissionReply{Accept: true, Permanent: true, FromProfile: true}, []string{`"is_permanent":true`}},
-		{fakemeta.PermissionReply{Accept: true, Automatic: true, Context: "wacid.X"}, []string{"automatic", "wacid.X"}},
-		{fakemeta.PermissionReply{Automatic: true, FromProfile: true}, []string{`"response":"reject"`, "automatic"}},
-		{fakemeta.PermissionReply{Accept: true, Permanent: true}, []string{id}},
-	} {
-		require.NoError(t, srv.User(caller).ReplyPermission(pnid, r.reply))
-		e, err := events.Next(patience(t))
-		require.NoError(t, err)
-		require.Equal(t, "messages", e.Payload.Entry[0].Changes[0].Field)
-		for _, text := range r.says {
-			require.Contains(t, string(e.Body), text)
-		}
-		require.Equal(t, r.reply.FromProfile, !strings.Contains(string(e.Body), `"context"`))
-	}
-	status, got = send(request)
-	require.Equal(t, 400, status)
-	require.Equal(t, fakemeta.CodePermissionExists, code(got))
-	require.Error(t, srv.User(caller).ReplyPermission("nobody", fakemeta.PermissionReply{}))
-
-	status, _ = send(`{"type":"voice_call","action":{"name":"voice_call","parameters":{"display_text":"Call us","ttl_minutes":10}}}`)
-	require.Equal(t, 200, status)
-	for _, wrong := range []string{
-		`{"type":"voice_call","action":{"name":"voice_call","parameters":{"display_text":"a text that is far too long"}}}`,
-		`{"type":"voice_call","action":{"name":"other"}}`, `null`,
-	} {
-		status, _ = send(wrong)
-		require.Equal(t, 400, status, wrong)
-	}
-	for _, wrong := range []string{`{`, `{"to":"1"}`, `{"messaging_product":"whatsapp","to":"+1"}`} {
-		status, _ = graph(t, srv, "POST", "/v24.0/"+pnid+"/messages", wrong)
-		require.Equal(t, 400, status, wrong)
-	}
-}
-
-func vectorBody(t *testing.T) []byte {
-	t.Helper()
-	b, err := os.ReadFile("../../testdata/webhook/signed-body.json")
-	require.NoError(t, err)
-	return b
 }

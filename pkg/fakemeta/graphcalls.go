@@ -132,7 +132,7 @@ func (s *Server) theirCall(n *number, id string) (*Call, *graphError) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c, ok := s.calls[id]; ok && c.number == n {
+	if c, ok := s.calls[id]; ok && c.number.PhoneNumberID == n.PhoneNumberID {
 		return c, nil
 	}
 	if _, ok := s.tombstones[id]; ok {
@@ -144,8 +144,7 @@ func (s *Server) theirCall(n *number, id string) (*Call, *graphError) {
 // sdpRefusal turns a judgement into the Graph error.
 func (s *Server) sdpRefusal(err error) *graphError {
 	details := err.Error()
-	var e *SDPError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*SDPError](err); ok {
 		details = e.Details
 	}
 	return refusal(s.opts.SDPErrorCode, details)

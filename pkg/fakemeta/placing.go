@@ -88,7 +88,7 @@ func (s *Server) admitCall(c *Call) error {
 	}
 	sameNumber := 0
 	for _, other := range s.calls {
-		if other.number != c.number || other.State() == StateEnded {
+		if other.number.PhoneNumberID != c.number.PhoneNumberID || other.State() == StateEnded {
 			continue
 		}
 		sameNumber++

@@ -170,7 +170,7 @@ func (l *life) answerTo(m message, to State) error {
 		return err
 	}
 	l.mu.Lock()
-	l.Call.answer = m.answer
+	l.answer = m.answer
 	if m.opaque != "" {
 		l.opaque = m.opaque
 	}

@@ -1,7 +1,6 @@
 package fakemeta
 
 import (
-	"errors"
 	"net/netip"
 	"regexp"
 	"strings"
@@ -197,7 +196,7 @@ func TestEveryRuleRefusesOneWrongSDP(t *testing.T) {
 			}
 			require.NotEqual(t, good, wrong, "the test breaks something")
 			var e *SDPError
-			require.True(t, errors.As(CheckAnswer(wrong, vector(t, liveOffer1)), &e))
+			require.ErrorAs(t, CheckAnswer(wrong, vector(t, liveOffer1)), &e)
 			require.Equal(t, tt.rule, e.Rule, e.Error())
 			require.NotEmpty(t, e.Details)
 		})

@@ -1,8 +1,8 @@
 package fakemeta_test
 
 import (
-	"errors"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -252,6 +252,37 @@ func TestBothDialectsAndSetupsCarryMedia(t *testing.T) {
 	}
 }
 
+// TestIPv6 offers both families; Pion does not gather ::1, so the media takes the other one.
+func TestIPv6(t *testing.T) {
+	t.Parallel()
+	srv := start(t, fakemeta.Options{RelayAddrs: []netip.AddrPort{
+		netip.MustParseAddrPort("127.0.0.1:0"), netip.MustParseAddrPort("[::1]:0"),
+	}})
+	require.Len(t, srv.RelayAddrs(), 2)
+	b := newBusiness(t, businessOptions{})
+	call := answered(t, srv, b, nil)
+	require.Contains(t, call.Offer(), " udp 2122262783 ::1 ", "the candidate with the higher priority")
+	b.awaitMedia()
+	require.NoError(t, call.HangUp())
+}
+
+func TestManyCallsLeaveNothing(t *testing.T) {
+	t.Parallel()
+	srv := start(t, fakemeta.Options{KeepEnded: 5})
+	for i := range 100 {
+		call := incoming(t, srv)
+		require.Equal(t, i+1, call.Index())
+		require.Equal(t, fakemeta.Inbound, call.Direction())
+		require.Equal(t, caller, call.User().WaID())
+		status, _ := action(t, srv, map[string]any{"action": "accept", "call_id": call.ID(), "session": session("answer", goodAnswer(t))})
+		require.Equal(t, http.StatusOK, status)
+		require.NoError(t, call.HangUp())
+		<-call.Done()
+	}
+	require.Zero(t, srv.ActiveCalls())
+	require.Len(t, srv.Calls(), 5)
+}
+
 func TestCloseHangsUp(t *testing.T) {
 	t.Parallel()
 	srv := start(t, fakemeta.Options{ControlAddr: "127.0.0.1:0"})
@@ -266,7 +297,7 @@ func TestCloseHangsUp(t *testing.T) {
 	for err = nil; err == nil; {
 		_, err = sub.Next(patience(t))
 	}
-	require.True(t, errors.Is(err, fakemeta.ErrClosed))
+	require.ErrorIs(t, err, fakemeta.ErrClosed)
 	sub.Close()
 	sub.Close()
 }

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -298,4 +299,11 @@ func TestNobodyListens(t *testing.T) {
 	call := incoming(t, srv)
 	require.NoError(t, call.HangUp())
 	<-call.Done()
+}
+
+func vectorBody(t *testing.T) []byte {
+	t.Helper()
+	b, err := os.ReadFile("../../testdata/webhook/signed-body.json")
+	require.NoError(t, err)
+	return b
 }
