@@ -55,6 +55,7 @@ func (l *Line) receivePauseLocked(s *Source, p *rtp.Packet, now time.Duration) e
 	if v, _, _ := s.in.next(&p.Header, now); v != inOrder && v != restarted {
 		return nil
 	}
+	s.lastHeard = min(s.lastHeard, now-pauseLag)
 	l.pauseLocked()
 	l.fillLocked(now)
 	return nil

@@ -53,8 +53,8 @@ func TestAWordPauseKeepsTheLine(t *testing.T) {
 		a, b, va, vb := twoVoices(s)
 		s.talk(t, 20, []*media.Source{a, b}, []*voice{va, vb})
 		require.NoError(t, a.WriteRTP(va.dtx()))
-		va.pass(300 * time.Millisecond)
-		s.talk(t, 15, []*media.Source{b}, []*voice{vb})
+		va.pass(160 * time.Millisecond)
+		s.talk(t, 8, []*media.Source{b}, []*voice{vb})
 		s.talk(t, 20, []*media.Source{a, b}, []*voice{va, vb})
 		require.Zero(t, heardB(s.dst.speech()))
 		require.Len(t, s.dst.speech(), 40)
@@ -69,7 +69,7 @@ func TestTheNextSourceIsTakenWhenTheFirstStops(t *testing.T) {
 		"leaves":      {func(_ *testing.T, a *media.Source, _ *voice) { a.Close(); a.Close() }, 0},
 		"is muted":    {func(_ *testing.T, a *media.Source, _ *voice) { a.SetMuted(true) }, 0},
 		"just stops":  {func(*testing.T, *media.Source, *voice) {}, 20},
-		"sends DTX":   {func(t *testing.T, a *media.Source, v *voice) { t.Helper(); require.NoError(t, a.WriteRTP(v.dtx())) }, 20},
+		"sends DTX":   {func(t *testing.T, a *media.Source, v *voice) { t.Helper(); require.NoError(t, a.WriteRTP(v.dtx())) }, 10},
 		"by the room": {func(_ *testing.T, a *media.Source, _ *voice) { a.SetSpeaking(false) }, 20},
 	}
 	for name, tt := range tests {

@@ -25,6 +25,9 @@ const (
 	// hangOver is how long the chosen source may be silent before another one is
 	// taken: the pauses between words are its own.
 	hangOver = 400 * time.Millisecond
+	// pauseLag is how long a source was silent when it says so: libopus begins DTX
+	// after ten frames without activity.
+	pauseLag = 200 * time.Millisecond
 	// hintDelay is how much later than the first syllable the room's speaker
 	// detection reports it. So long after a switch hints do not cause another.
 	hintDelay = 600 * time.Millisecond

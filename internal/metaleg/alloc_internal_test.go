@@ -25,7 +25,7 @@ func TestOwnCodeDoesNotAllocatePerPacket(t *testing.T) {
 	l.times.connected.mark()
 	l.Open()
 	l.SetSink(in)
-	p := &rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: 111}, Payload: make([]byte, 80)}
+	p := speech()
 	raw, err := p.Marshal()
 	require.NoError(t, err)
 	var (
@@ -40,6 +40,10 @@ func TestOwnCodeDoesNotAllocatePerPacket(t *testing.T) {
 	}))
 	require.Equal(t, 1001, out.n)
 	require.Equal(t, 1001, in.n)
+}
+
+func speech() *rtp.Packet {
+	return &rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: 111}, Payload: make([]byte, 80)}
 }
 
 func TestMalformedPacketsAreCounted(t *testing.T) {

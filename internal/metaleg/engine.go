@@ -28,9 +28,6 @@ const (
 	// offerPatience is the same for outbound calls: nobody promises that the relay
 	// answers before the user picks up, and a phone may ring for a minute.
 	offerPatience = 90 * time.Second
-	// disconnectedAfter is when Pion calls a path disconnected, which means
-	// nothing to us but is part of the patience.
-	disconnectedAfter = 5 * time.Second
 	// keepalive is the interval of consent checks on the chosen pair.
 	keepalive = 2 * time.Second
 	// maxChecks is how often a pair is checked without an answer. Pion's own limit
@@ -93,7 +90,8 @@ func (s *Stack) newPeerConnection(host *network, patience time.Duration) (*webrt
 
 func (s *Stack) setICE(settings *webrtc.SettingEngine, patience time.Duration) error {
 	c := &s.config
-	settings.SetICETimeouts(disconnectedAfter, patience-disconnectedAfter, keepalive)
+	// Pion gives up in two steps; the first means nothing to us.
+	settings.SetICETimeouts(patience/4, patience-patience/4, keepalive)
 	settings.SetICEMaxBindingRequests(maxChecks)
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	settings.DisableActiveTCP(true)

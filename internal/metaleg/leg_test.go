@@ -244,8 +244,8 @@ func TestEventsAndStrangersStayOutOfTheAudio(t *testing.T) {
 		send(pt)
 	}
 	got := e.waitFor(t, 3)
-	require.EqualValues(t, []uint16{2, 3, 5}, []uint16{got[0].SequenceNumber, got[1].SequenceNumber, got[2].SequenceNumber})
-	require.EqualValues(t, []uint32{1920, 5760, 7680}, []uint32{got[0].Timestamp, got[1].Timestamp, got[2].Timestamp})
+	require.Equal(t, []uint16{2, 3, 5}, []uint16{got[0].SequenceNumber, got[1].SequenceNumber, got[2].SequenceNumber})
+	require.Equal(t, []uint32{1920, 5760, 7680}, []uint32{got[0].Timestamp, got[1].Timestamp, got[2].Timestamp})
 	st := l.Stats()
 	require.EqualValues(t, 3, st.Events)
 	require.EqualValues(t, 2, st.UnknownPayload)

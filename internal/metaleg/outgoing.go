@@ -69,7 +69,7 @@ func (l *Leg) WriteRTP(p *rtp.Packet) error {
 	switch {
 	case err != nil:
 		l.counters.writeErrors.Add(1)
-		return err //nolint:wrapcheck // once per packet: no allocation
+		return err // once per packet: no allocation
 	case n == 0: // Pion takes packets silently until SRTP is keyed
 		l.counters.notConnected.Add(1)
 		return ErrNotConnected

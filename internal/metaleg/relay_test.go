@@ -25,7 +25,7 @@ const patience = 10 * time.Second
 
 // meta is Meta's side of one call over a fake relay.
 type meta struct {
-	t       testing.TB
+	t       *testing.T
 	relay   *relay.Relay
 	session *relay.Session
 	ssrc    uint32
@@ -40,7 +40,7 @@ type meta struct {
 	seq   uint16
 }
 
-func newRelay(t testing.TB) *relay.Relay {
+func newRelay(t *testing.T) *relay.Relay {
 	t.Helper()
 	r, err := relay.Listen(relay.Options{})
 	require.NoError(t, err)
@@ -48,7 +48,7 @@ func newRelay(t testing.TB) *relay.Relay {
 	return r
 }
 
-func newMeta(t testing.TB, r *relay.Relay) *meta {
+func newMeta(t *testing.T, r *relay.Relay) *meta {
 	t.Helper()
 	m := &meta{t: t, relay: r, ssrc: 613016344, candidates: r.Addrs(), setup: "actpass", came: make(chan struct{}, 1)}
 	s, err := r.NewSession(relay.SessionOptions{
@@ -172,7 +172,7 @@ func (e *ear) WriteRTP(p *rtp.Packet) error {
 	return nil
 }
 
-func (e *ear) waitFor(t testing.TB, n int) []*rtp.Packet {
+func (e *ear) waitFor(t *testing.T, n int) []*rtp.Packet {
 	t.Helper()
 	deadline := time.After(patience)
 	for {
@@ -197,14 +197,14 @@ func loopback() metaleg.Config {
 	}
 }
 
-func newStack(t testing.TB, c metaleg.Config) *metaleg.Stack {
+func newStack(t *testing.T, c metaleg.Config) *metaleg.Stack {
 	t.Helper()
 	s, err := metaleg.New(c)
 	require.NoError(t, err)
 	return s
 }
 
-func closed(t testing.TB, what string, c <-chan struct{}) {
+func closed(t *testing.T, what string, c <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-c:
@@ -214,7 +214,7 @@ func closed(t testing.TB, what string, c <-chan struct{}) {
 }
 
 // connect makes an inbound call that is up.
-func connect(t testing.TB, s *metaleg.Stack, m *meta) *metaleg.Leg {
+func connect(t *testing.T, s *metaleg.Stack, m *meta) *metaleg.Leg {
 	t.Helper()
 	l, answer, err := s.Answer(t.Context(), m.sdp("audio"))
 	require.NoError(t, err)

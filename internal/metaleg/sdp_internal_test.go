@@ -164,10 +164,12 @@ func TestEventGapClosesTheHolesOfKeyPresses(t *testing.T) {
 		want  int // -1: dropped
 	}{
 		{65530, false, 65530},
-		{65531, event, 0}, {65532, event, 0},
+		{65531, event, 0},
+		{65532, event, 0},
 		{65533, false, 65531},
-		{65529, false, -1},                           // from before the key, after it
-		{65535, false, 65533}, {65534, false, 65532}, // reordered
+		{65529, false, -1}, // from before the key, after it
+		{65535, false, 65533},
+		{65534, false, 65532}, // reordered
 		{0, event, 0},
 		{2, false, 65535}, // 1 is lost, and stays so
 		{1, event, 0},     // it was an event, too late to matter

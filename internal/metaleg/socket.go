@@ -55,7 +55,7 @@ func newNetwork(host func() (transport.Net, error)) (*network, error) {
 func (n *network) ListenUDP(family string, addr *net.UDPAddr) (transport.UDPConn, error) {
 	conn, err := n.Net.ListenUDP(family, addr)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // Pion looks into it: is the port taken, or the address gone?
+		return nil, err // Pion looks into it: is the port taken, or the address gone?
 	}
 	udp, ok := conn.(*net.UDPConn)
 	if !ok {
@@ -97,7 +97,7 @@ func (s *socket) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 			s.network.dtls.Store(true)
 		}
 	}
-	return n, from, err //nolint:wrapcheck // a socket like any other
+	return n, from, err // a socket like any other
 }
 
 // WriteToAddrPort implements ice.AddrPortReaderWriter.
@@ -105,5 +105,5 @@ func (s *socket) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	if len(b) > dtlsHeader && b[0] == dtlsHandshake && b[dtlsHeader] == clientHello {
 		s.network.hello.Store(&hello{s.UDPConn, to, bytes.Clone(b)})
 	}
-	return s.WriteToUDPAddrPort(b, to) //nolint:wrapcheck // a socket like any other
+	return s.WriteToUDPAddrPort(b, to) // a socket like any other
 }
