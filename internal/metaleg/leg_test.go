@@ -39,7 +39,8 @@ func TestInboundCall(t *testing.T) {
 	e := newEar()
 	l.SetSink(e)
 	m.say("hello", 5)
-	e.waitFor(t, 1)
+	require.Eventually(t, func() bool { return l.Stats().ReceivedPackets == 8 }, patience, time.Millisecond)
+	e.waitFor(t, 5)
 	require.Positive(t, l.Times().FirstRTPIn.Sub(l.Times().Connected))
 
 	// Nothing of ours leaves before Open.
@@ -248,7 +249,7 @@ func TestEventsAndStrangersStayOutOfTheAudio(t *testing.T) {
 	require.Equal(t, []uint32{1920, 5760, 7680}, []uint32{got[0].Timestamp, got[1].Timestamp, got[2].Timestamp})
 	st := l.Stats()
 	require.EqualValues(t, 3, st.Events)
-	require.EqualValues(t, 2, st.UnknownPayload)
+	require.EqualValues(t, 2, st.UnknownPayload, "one before and one after the first audio")
 	require.EqualValues(t, 3, st.ReceivedPackets)
 }
 
