@@ -238,6 +238,18 @@ func TestUserDeclinesAnOutboundCall(t *testing.T) {
 	})
 }
 
+func TestMetaClosesTheConnectionOfARingingCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		c := begin(t, s, outbound)
+		require.NoError(t, c.SetAnswer(t.Context(), "answer"))
+		s.closedByMeta = true
+		close(s.metaDone)
+		require.Equal(t, call.ReasonMetaClosedUnanswered, ended(t, c))
+		require.Equal(t, 1, s.count("leave rejected"))
+	})
+}
+
 func TestAnswerThatCannotBeAppliedLeavesTheCallWaitingForABetterOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript()

@@ -213,7 +213,7 @@ func (c *Call) watch(s *seat) {
 			return
 		case <-c.opts.Meta.Done():
 			if c.opts.Meta.ClosedByMeta() {
-				lost = ReasonMetaClosed
+				lost = c.closedByMeta()
 			}
 			c.End(lost, nil)
 			return
@@ -221,6 +221,19 @@ func (c *Call) watch(s *seat) {
 			return
 		}
 	}
+}
+
+// closedByMeta: Meta hangs up a connection when the call is over, and its webhook takes longer to say so.
+func (c *Call) closedByMeta() Reason {
+	select {
+	case <-c.active:
+		return ReasonMetaClosed
+	default:
+	}
+	if c.opts.Direction == Outbound {
+		return ReasonMetaClosedUnanswered
+	}
+	return ReasonMetaClosed
 }
 
 // finish takes the call down in the order in which the callers notice it: silence, Meta, the room, the connection.

@@ -36,6 +36,8 @@ const (
 	ReasonConnectFailed
 	// ReasonMetaClosed: Meta closed the media connection: the user hung up, and nobody told us yet.
 	ReasonMetaClosed
+	// ReasonMetaClosedUnanswered: Meta closed the media connection of an outbound call that nobody had answered.
+	ReasonMetaClosedUnanswered
 	// ReasonMediaLost: the media connection to Meta broke.
 	ReasonMediaLost
 	// ReasonMediaTimeout: Meta sent nothing for too long; found by the sweeper.
@@ -87,27 +89,28 @@ type verdict struct {
 }
 
 var verdicts = [...]verdict{
-	ReasonUnknown:            {name: "unknown", result: ResultIndeterminate},
-	ReasonUserHangup:         {name: "user_hangup", result: ResultSuccess, overAtMeta: true},
-	ReasonRejected:           {name: "rejected", result: ResultClientError, departure: DepartRejected, overAtMeta: true},
-	ReasonNoAnswer:           {name: "no_answer", result: ResultClientError, departure: DepartUnavailable},
-	ReasonNoSDPAnswer:        {name: "no_sdp_answer", result: ResultClientError, departure: DepartUnavailable},
-	ReasonBusinessHangup:     {name: "business_hangup", result: ResultSuccess},
-	ReasonRoomDeleted:        {name: "room_deleted", result: ResultSuccess},
-	ReasonParticipantRemoved: {name: "participant_removed", result: ResultSuccess},
-	ReasonDuplicateIdentity:  {name: "duplicate_identity", result: ResultClientError},
-	ReasonRoomNotReady:       {name: "room_not_ready", result: ResultClientError},
-	ReasonRoomJoinFailed:     {name: "room_join_failed", result: ResultServerError},
-	ReasonRoomLost:           {name: "room_lost", result: ResultServerError, reaped: true},
-	ReasonMetaRefused:        {name: "meta_refused", result: ResultUpstreamError},
-	ReasonConnectFailed:      {name: "connect_failed", result: ResultIndeterminate},
-	ReasonMetaClosed:         {name: "meta_closed", result: ResultSuccess},
-	ReasonMediaLost:          {name: "media_lost", result: ResultIndeterminate, reaped: true},
-	ReasonMediaTimeout:       {name: "media_timeout", result: ResultIndeterminate, reaped: true},
-	ReasonSetupTimeout:       {name: "setup_timeout", result: ResultIndeterminate},
-	ReasonStuck:              {name: "stuck", result: ResultServerError, reaped: true},
-	ReasonMaxDuration:        {name: "max_duration", result: ResultSuccess},
-	ReasonShutdown:           {name: "shutdown", result: ResultSuccess},
+	ReasonUnknown:              {name: "unknown", result: ResultIndeterminate},
+	ReasonUserHangup:           {name: "user_hangup", result: ResultSuccess, overAtMeta: true},
+	ReasonRejected:             {name: "rejected", result: ResultClientError, departure: DepartRejected, overAtMeta: true},
+	ReasonNoAnswer:             {name: "no_answer", result: ResultClientError, departure: DepartUnavailable},
+	ReasonNoSDPAnswer:          {name: "no_sdp_answer", result: ResultClientError, departure: DepartUnavailable},
+	ReasonBusinessHangup:       {name: "business_hangup", result: ResultSuccess},
+	ReasonRoomDeleted:          {name: "room_deleted", result: ResultSuccess},
+	ReasonParticipantRemoved:   {name: "participant_removed", result: ResultSuccess},
+	ReasonDuplicateIdentity:    {name: "duplicate_identity", result: ResultClientError},
+	ReasonRoomNotReady:         {name: "room_not_ready", result: ResultClientError},
+	ReasonRoomJoinFailed:       {name: "room_join_failed", result: ResultServerError},
+	ReasonRoomLost:             {name: "room_lost", result: ResultServerError, reaped: true},
+	ReasonMetaRefused:          {name: "meta_refused", result: ResultUpstreamError},
+	ReasonConnectFailed:        {name: "connect_failed", result: ResultIndeterminate},
+	ReasonMetaClosed:           {name: "meta_closed", result: ResultSuccess},
+	ReasonMetaClosedUnanswered: {name: "meta_closed_unanswered", result: ResultClientError, departure: DepartRejected},
+	ReasonMediaLost:            {name: "media_lost", result: ResultIndeterminate, reaped: true},
+	ReasonMediaTimeout:         {name: "media_timeout", result: ResultIndeterminate, reaped: true},
+	ReasonSetupTimeout:         {name: "setup_timeout", result: ResultIndeterminate},
+	ReasonStuck:                {name: "stuck", result: ResultServerError, reaped: true},
+	ReasonMaxDuration:          {name: "max_duration", result: ResultSuccess},
+	ReasonShutdown:             {name: "shutdown", result: ResultSuccess},
 }
 
 // Reasons are all the values that a reason takes, for label sets.
@@ -180,7 +183,7 @@ const (
 )
 
 var stageNames = [...]string{
-	"unknown", "room_joined", "pre_accepted", "answer", "ice", "connected", "room_ready", "answered", "published", "first_audio",
+	"unknown", "room_joined", "pre_accepted", "sdp_answer", "ice", "connected", "room_ready", "answered", "published", "first_audio",
 }
 
 func (s Stage) String() string {

@@ -103,7 +103,7 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	}
 	log := app.NewLogger(c.Logging, w.log)
 	t.Cleanup(func() {
-		if t.Failed() {
+		if t.Failed() || os.Getenv("SHOW_LOG") != "" {
 			t.Logf("connector's log:\n%s", w.log)
 		}
 	})
