@@ -114,6 +114,9 @@ func serve(ctx context.Context, cmd *cli.Command, srv *fakemeta.Server, out io.W
 	fmt.Fprintf(out, "Graph API    %s/v24.0/%s/calls\n", srv.GraphURL(), id)
 	fmt.Fprintf(out, "control API  %s\n", srv.ControlURL())
 	fmt.Fprintf(out, "media        %v\n", srv.RelayAddrs())
+	if cmd.String("webhook") == "" {
+		fmt.Fprintln(out, "webhook      none: nobody hears of calls; see --webhook")
+	}
 	if cmd.Bool("verify") {
 		if err := srv.VerifyWebhook(ctx, id); err != nil {
 			return err
