@@ -143,6 +143,8 @@ type Options struct {
 	WaitForRoom bool
 	// SetupDeadline is when setting up an inbound call must have succeeded; zero means now plus Timeouts.Setup.
 	SetupDeadline time.Time
+	// RoomDeadline is until when WaitForRoom waits; zero means as long as the setup allows.
+	RoomDeadline time.Time
 	// Started is when the request that made the call arrived; zero means now.
 	Started time.Time
 	Logger  *slog.Logger

@@ -341,7 +341,11 @@ func (c *Call) waitConnected(ctx context.Context) error {
 // waitRoomReady leaves a part of the setup time for accept.
 func (c *Call) waitRoomReady(ctx context.Context, s *seat) error {
 	const forAccept = 3 * time.Second
-	ctx, cancel := context.WithDeadlineCause(ctx, c.opts.SetupDeadline.Add(-forAccept), &EndError{Reason: ReasonRoomNotReady})
+	deadline := c.opts.SetupDeadline.Add(-forAccept)
+	if asked := c.opts.RoomDeadline; !asked.IsZero() && asked.Before(deadline) {
+		deadline = asked
+	}
+	ctx, cancel := context.WithDeadlineCause(ctx, deadline, &EndError{Reason: ReasonRoomNotReady})
 	defer cancel()
 	select {
 	case <-s.room.Ready():

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/livekit/protocol/auth"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -69,6 +71,7 @@ type world struct {
 type worldOptions struct {
 	livekit *livekittest.Server
 	meta    func(*fakemeta.Options)
+	faults  []fakemeta.Fault
 	config  func(*app.Config)
 }
 
@@ -90,6 +93,10 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	require.NoError(t, w.meta.AddNumber(fakemeta.Number{
 		PhoneNumberID: numberID, DisplayNumber: business, AccessToken: metaToken, AppSecret: "app-secret",
 	}))
+
+	for _, f := range o.faults {
+		w.meta.Fail(f)
+	}
 
 	c := app.DefaultConfig()
 	c.WSURL, c.APIKey, c.APISecret = w.livekit.URL(), w.livekit.APIKey(), app.Secret(w.livekit.APISecret())
@@ -286,4 +293,64 @@ func (w *world) metrics() string {
 	require.NoError(w.t, err)
 	require.Equal(w.t, http.StatusOK, res.StatusCode)
 	return string(body)
+}
+
+// waitAll returns the first n answers to requests of that kind for a call.
+func (a *application) waitAll(method, callID string, n int) []answered {
+	a.w.t.Helper()
+	ctx := wait(a.w.t)
+	for {
+		var all []answered
+		a.mu.Lock()
+		changed := a.changed
+		for _, got := range a.answers {
+			if got.method == method && got.callID == callID {
+				all = append(all, got)
+			}
+		}
+		a.mu.Unlock()
+		if len(all) >= n {
+			return all[:n]
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			a.w.t.Fatalf("%d of %d answers to %s", len(all), n, method)
+		}
+	}
+}
+
+// dialWithRequestID is a dial as the newest SDKs send it, with an ID that is the same for all tries.
+func dialWithRequestID(ctx context.Context, w *world, id string, args options) (callID string, err error) {
+	body, err := json.Marshal(args)
+	if err != nil {
+		return "", err
+	}
+	token, err := auth.NewAccessToken(w.livekit.APIKey(), w.livekit.APISecret()).
+		SetVideoGrant(&auth.VideoGrant{RoomCreate: true}).ToJWT()
+	if err != nil {
+		return "", err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url+"/twirp/livekit.Connector/DialWhatsAppCall", bytes.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("X-Livekit-Request-Id", id)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	answer := struct {
+		CallID string `json:"whatsapp_call_id"`
+	}{}
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil {
+		return "", err
+	}
+	if answer.CallID == "" {
+		return "", errNoCallID
+	}
+	return answer.CallID, nil
 }

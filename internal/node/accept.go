@@ -56,7 +56,7 @@ func (n *Node) accept(
 		ID: id, Direction: call.Inbound, Meta: metaLeg{leg}, Pacer: n.opts.Pacer, Timeouts: n.opts.Timeouts,
 		Graph: graph{client: n.opts.Graph, creds: creds, callID: id, answer: answer, opaque: r.GetWhatsappBizOpaqueCallbackData()},
 		Join:  n.join(e.apiKey, p, log), WaitForRoom: r.GetWaitUntilAnswered(),
-		SetupDeadline: setupDeadline(answerBy, r), Started: req.GetReceivedAt().AsTime(), Logger: log, Observer: n.metrics,
+		SetupDeadline: answerBy, RoomDeadline: roomDeadline(r), Started: req.GetReceivedAt().AsTime(), Logger: log, Observer: n.metrics,
 	})
 	n.table.put(id, e)
 	if err := n.run(e); err != nil {
@@ -70,12 +70,10 @@ func (n *Node) accept(
 	}
 }
 
-// setupDeadline leaves the requester time to read the answer. A caller may ask to wait for the room for less.
-func setupDeadline(answerBy time.Time, r *livekit.AcceptWhatsAppCallRequest) time.Time {
-	if d := r.GetRingingTimeout(); r.GetWaitUntilAnswered() && d != nil && d.AsDuration() > 0 {
-		if asked := time.Now().Add(d.AsDuration()); asked.Before(answerBy) {
-			return asked
-		}
+// roomDeadline is until when the caller may ring for want of somebody in the room; zero if the request does not say.
+func roomDeadline(r *livekit.AcceptWhatsAppCallRequest) time.Time {
+	if d := r.GetRingingTimeout(); d != nil && d.AsDuration() > 0 {
+		return time.Now().Add(d.AsDuration())
 	}
-	return answerBy
+	return time.Time{}
 }
