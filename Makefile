@@ -49,7 +49,9 @@ help: ## Show this list
 
 .PHONY: demo
 demo: deps livekit-server ## Two calls through a fake Meta and a real livekit-server, no account needed
-	go run ./internal/demo
+	@mkdir -p $(TOOLS)
+	go build -ldflags '$(LDFLAGS)' -o $(TOOLS)/demo ./internal/demo
+	@$(TOOLS)/demo
 
 .PHONY: build
 build: deps ## Build bin/livekit-connector and bin/fakemeta
