@@ -124,3 +124,14 @@ func freePort(t *testing.T) int {
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port
 }
+
+// A client may open a connection in reserve and never use it. Shutdown must not wait five seconds for that.
+func TestShutdownDoesNotWaitForUnusedConnections(t *testing.T) {
+	servers := startServers(t, &Config{BindAddresses: []string{"127.0.0.1"}}, NewProbes())
+	conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(servers.API.Port())))
+	require.NoError(t, err)
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // less than net/http's five seconds
+	defer cancel()
+	require.NoError(t, servers.Shutdown(ctx))
+}

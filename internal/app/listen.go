@@ -80,6 +80,30 @@ type HTTPServer struct {
 	server    *http.Server
 	listeners []net.Listener
 	serving   sync.WaitGroup
+
+	mu sync.Mutex // guards the following field
+	// fresh are connections over which nothing was asked yet. Clients open such in reserve, and http.Server's Shutdown
+	// waits five seconds for each.
+	fresh map[net.Conn]struct{}
+}
+
+// watch keeps account of fresh connections.
+func (s *HTTPServer) watch(c net.Conn, state http.ConnState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if state == http.StateNew {
+		s.fresh[c] = struct{}{}
+		return
+	}
+	delete(s.fresh, c)
+}
+
+func (s *HTTPServer) closeFresh() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.fresh {
+		_ = c.Close() // nothing was asked, nothing is lost
+	}
 }
 
 // listenHTTP opens the port on every address and serves h in the background. Empty addresses mean all. Port 0 takes a free
@@ -87,7 +111,8 @@ type HTTPServer struct {
 // stops by itself says so on failed.
 func listenHTTP(name string, bind []string, port int, h http.Handler, log *slog.Logger, failed chan<- error) (*HTTPServer, error) {
 	s := &HTTPServer{
-		name: name,
+		name:  name,
+		fresh: make(map[net.Conn]struct{}),
 		server: &http.Server{
 			Handler: h,
 			// A slow client must not hold a connection for ever. No WriteTimeout: Accept answers after up to 28 s, and
@@ -98,6 +123,8 @@ func listenHTTP(name string, bind []string, port int, h http.Handler, log *slog.
 			ErrorLog:          slog.NewLogLogger(log.With("component", name).Handler(), slog.LevelDebug),
 		},
 	}
+	s.server.ConnState = s.watch
+	s.server.RegisterOnShutdown(s.closeFresh) // after the listeners are closed
 	for i, addr := range listenAddresses(bind, port) {
 		if i > 0 && port == 0 {
 			addr = listenAddresses(bind, s.Port())[i]

@@ -175,6 +175,7 @@ type Call struct {
 	joined  chan struct{}
 	ringing chan struct{}
 	active  chan struct{}
+	told    chan struct{}
 	done    chan struct{}
 
 	// preAcceptSent is set before Meta hears of our answer: from then on a call is terminated, not rejected.
@@ -219,6 +220,7 @@ func New(ctx context.Context, opts Options) *Call {
 		joined:  make(chan struct{}),
 		ringing: make(chan struct{}),
 		active:  make(chan struct{}),
+		told:    make(chan struct{}),
 		done:    make(chan struct{}),
 		since:   now,
 		state:   StateOffered,
@@ -245,6 +247,9 @@ func (c *Call) Active() <-chan struct{} { return c.active }
 
 // Ending is closed as soon as the call has a reason to end.
 func (c *Call) Ending() <-chan struct{} { return c.ctx.Done() }
+
+// Told is closed when Meta knows of the end, or will not hear of it from us any more: see TerminateErr.
+func (c *Call) Told() <-chan struct{} { return c.told }
 
 // Done is closed when nothing of the call is left: not at Meta, not in the room, not in the process.
 func (c *Call) Done() <-chan struct{} { return c.done }
@@ -279,7 +284,7 @@ func (c *Call) Err() error {
 	return c.endError()
 }
 
-// TerminateErr returns, after Done, why Meta could not be told of the end; nil if it was, or did not have to be.
+// TerminateErr returns, after Told, why Meta could not be told of the end; nil if it was, or did not have to be.
 func (c *Call) TerminateErr() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -249,6 +249,7 @@ func (c *Call) finish(s *seat) {
 		c.mu.Lock()
 		c.endErr = err
 		c.mu.Unlock()
+		close(c.told)
 		if err != nil {
 			c.log.Error("meta not told of the end", "reason", end.Reason.String(), "error", err)
 		}

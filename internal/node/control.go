@@ -65,8 +65,7 @@ func (n *Node) ConnectCall(
 }
 
 // DisconnectCall ends a call, or says of one that ended by itself a moment ago that it did; saying so twice is an error, as
-// it is for a call that never was. It returns when nothing of the call is left, or when the requester has to be answered: the
-// rest is then done without him.
+// it is for a call that never was. It returns when Meta knows, or when the requester has to be answered: the rest is then done without him.
 func (n *Node) DisconnectCall(
 	ctx context.Context, req *connectorpb.DisconnectCallRequest,
 ) (*connectorpb.DisconnectCallResponse, error) {
@@ -89,7 +88,7 @@ func (n *Node) DisconnectCall(
 		e.call.EndWith(call.ReasonBusinessHangup, nil, graph{client: n.opts.Graph, creds: creds, callID: e.call.ID()})
 	}
 	select {
-	case <-e.call.Done():
+	case <-e.call.Told():
 		if err := e.call.TerminateErr(); err != nil {
 			return nil, rpcError(&terminateError{err: err})
 		}
