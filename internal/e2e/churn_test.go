@@ -1,0 +1,78 @@
+package e2e_test
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/livekit-connector/livekit-connector/pkg/fakemeta"
+)
+
+// Two hundred calls, ten at a time, leave nothing: no goroutine, no socket, no call at Meta. The test is not parallel, so
+// that what is counted is its own.
+func TestTwoHundredCallsLeaveNothing(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	a := w.newApplication(nil)
+	round := func(n int) {
+		calls := make([]*fakemeta.Call, n)
+		for i := range calls {
+			var err error
+			calls[i], err = w.meta.User(fmt.Sprintf("1555000%04d", 3000+i)).Call(wait(t), numberID)
+			require.NoError(t, err)
+		}
+		for i, c := range calls {
+			require.NoError(t, a.wait("accept", c.ID()).err)
+			if i%2 == 0 {
+				require.NoError(t, c.HangUp())
+				continue
+			}
+			_, err := a.sdk.do(wait(t), "disconnect", options{"whatsappCallId": c.ID(), "whatsappApiKey": metaToken})
+			require.NoError(t, err)
+		}
+		for _, c := range calls {
+			requireOver(t, c)
+		}
+		require.NoError(t, w.app.Node().WaitEmpty(wait(t)))
+	}
+	round(10) // what is made once and kept: connection pools, lazily started parts
+	goroutines, sockets := settled(t, runtime.NumGoroutine), settled(t, openFiles)
+	for range 20 {
+		round(10)
+	}
+	ctx := wait(t)
+	for runtime.NumGoroutine() > goroutines+10 || openFiles() > sockets+5 {
+		runtime.Gosched()
+		require.NoError(t, ctx.Err(), "%d goroutines, %d before; %d files, %d before",
+			runtime.NumGoroutine(), goroutines, openFiles(), sockets)
+	}
+	require.Zero(t, w.meta.ActiveCalls())
+	require.Contains(t, w.metrics(), `livekit_connector_calls_active{direction="inbound"} 0`)
+}
+
+// settled waits until a count has not changed for many looks.
+func settled(t *testing.T, count func() int) int {
+	t.Helper()
+	ctx := wait(t)
+	last, same := count(), 0
+	for same < 2000 && ctx.Err() == nil {
+		runtime.Gosched()
+		if n := count(); n != last {
+			last, same = n, 0
+			continue
+		}
+		same++
+	}
+	return last
+}
+
+// openFiles counts the process's file descriptors, sockets among them.
+func openFiles() int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	return len(entries)
+}

@@ -1,0 +1,130 @@
+package e2e_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/livekit-connector/livekit-connector/internal/livekittest"
+	"github.com/livekit-connector/livekit-connector/pkg/fakemeta"
+)
+
+// heardAtLeast waits until the phone got so many packets more.
+func heardAtLeast(t *testing.T, c *fakemeta.Call, more int) {
+	t.Helper()
+	ctx := wait(t)
+	for want := c.Heard().Packets + more; c.Heard().Packets < want; {
+		select {
+		case <-time.After(50 * time.Millisecond): // polls a count; nothing is concluded from the time
+		case <-ctx.Done():
+			t.Fatalf("%d packets after the answer, waiting for %d", c.Heard().Packets, want)
+		}
+	}
+}
+
+// requireContinuous: one SSRC, every sequence number, no jump in time, nothing before the answer.
+func requireContinuous(t *testing.T, c *fakemeta.Call) {
+	t.Helper()
+	require.Empty(t, c.Heard().Problems())
+	require.Equal(t, 1, c.Heard().SSRCs)
+}
+
+// The room's voices come and go; what the phone gets is one stream.
+func TestPhoneGetsOneStreamWhateverTheRoomDoes(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, "stream-one", worldOptions{}, nil)
+	heardAtLeast(t, s.call, 25) // nobody has a track yet
+
+	said := packets(t, speech(t, "agent"))[:100]
+	first, err := s.listener.Publish(livekittest.TrackOptions{Name: "first"})
+	require.NoError(t, err)
+	require.NoError(t, first.WaitHeard(wait(t)))
+	require.NoError(t, first.Send(wait(t), said))
+	heardAtLeast(t, s.call, 25) // it says nothing
+	require.NoError(t, first.Send(wait(t), said[:50]))
+	first.SetMuted(true)
+	heardAtLeast(t, s.call, 25) // it is muted
+	first.SetMuted(false)
+	require.NoError(t, first.Send(wait(t), said[:50]))
+
+	second, err := s.livekit.Join(wait(t), livekittest.ParticipantOptions{Room: s.room, Identity: "second"})
+	require.NoError(t, err)
+	track, err := second.Publish(livekittest.TrackOptions{Name: "second"})
+	require.NoError(t, err)
+	require.NoError(t, track.WaitHeard(wait(t)))
+	require.NoError(t, track.Send(wait(t), said)) // another voice takes over
+	require.NoError(t, second.Leave())            // and leaves in the middle of a word
+	heardAtLeast(t, s.call, 25)
+	require.NoError(t, first.Send(wait(t), said[:50]))
+	require.NoError(t, first.Unpublish())
+	heardAtLeast(t, s.call, 25)
+
+	require.NoError(t, s.call.HangUp())
+	requireOver(t, s.call)
+	requireContinuous(t, s.call)
+	s.nothingLeft(s.room)
+}
+
+func TestNothingIsSentBeforeTheAnswer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{})
+	const room = "stream-gate"
+	agent, err := w.livekit.Join(wait(t), livekittest.ParticipantOptions{Room: room, Identity: "agent"})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, agent.Leave()) }()
+	track, err := agent.Publish(livekittest.TrackOptions{})
+	require.NoError(t, err)
+	talking, hush := context.WithCancel(t.Context())
+	stopped := make(chan struct{})
+	go func() { // an agent that talks all the time, as if it could not wait
+		defer close(stopped)
+		said := packets(t, speech(t, "agent"))
+		for track.Send(talking, said) == nil {
+		}
+	}()
+	defer func() { hush(); <-stopped }()
+	a := w.newApplication(nil)
+	_, err = a.sdk.do(wait(t), "dial", dialRequest().with(options{"roomName": room}))
+	require.NoError(t, err)
+	c, err := w.meta.User(userNumber).NextCall(wait(t))
+	require.NoError(t, err)
+	require.NoError(t, c.Wait(wait(t), fakemeta.StateRinging))
+	require.NoError(t, track.WaitHeard(wait(t)), "the connector listens already")
+	require.Zero(t, c.Heard().EarlyPackets)
+	require.NoError(t, c.PickUp())
+	heardAtLeast(t, c, 50)
+	require.NoError(t, c.HangUp())
+	requireOver(t, c)
+	requireContinuous(t, c)
+	w.nothingLeft(room)
+}
+
+// livekit-server dies and comes back in the middle of a call. The phone hears silence in between, not the end.
+func TestCallSurvivesARestartOfLiveKit(t *testing.T) {
+	t.Parallel()
+	server, err := livekittest.Start(wait(t), livekittest.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, server.Stop()) })
+	s := newScene(t, "stream-restart", worldOptions{livekit: server}, nil)
+	heardAtLeast(t, s.call, 25)
+	server.Kill()
+	require.NoError(t, server.Restart(wait(t)))
+
+	agent, err := server.Join(wait(t), livekittest.ParticipantOptions{Room: s.room, Identity: "agent"})
+	require.NoError(t, err)
+	defer func() { _ = agent.Leave() }()
+	_, err = agent.Wait(wait(t), livekittest.Is(livekittest.EventTrackSubscribed, "caller"))
+	require.NoError(t, err, "the caller is back in the room, with his track")
+	track, err := agent.Publish(livekittest.TrackOptions{})
+	require.NoError(t, err)
+	require.NoError(t, track.WaitHeard(wait(t)), "and listens again")
+	said := speech(t, "agent")
+	require.NoError(t, track.Send(wait(t), packets(t, said)))
+	requireHeard(t, "handset", said, handsetHeard(t, s.call))
+	require.NoError(t, s.call.HangUp())
+	requireOver(t, s.call)
+	requireContinuous(t, s.call)
+	require.NoError(t, s.app.w.app.Node().WaitEmpty(wait(t)))
+}
