@@ -16,7 +16,7 @@ var errNobody = errors.New("api: no node answers")
 
 var (
 	errInternal = twirp.NewError(twirp.Internal, "internal error: the connector's log has the details")
-	errDraining = twirp.NewError(twirp.Unavailable, "connector is shutting down and takes no new calls")
+	errDraining = twirp.NewError(twirp.Unavailable, "connector is draining and takes no new calls")
 	errNoNode   = twirp.NewError(twirp.Unavailable, "no connector node is running: no call was begun")
 	errClosed   = twirp.NewError(twirp.Unavailable, "connector is shutting down")
 	errSilent   = twirp.NewError(twirp.DeadlineExceeded,

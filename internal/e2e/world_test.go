@@ -66,6 +66,10 @@ type world struct {
 	log      *lockedBuffer
 	url      string
 	stop     func() error
+	// signals stand for those of the operating system.
+	signals chan os.Signal
+	// stopped is closed when the connector is down.
+	stopped chan struct{}
 }
 
 type worldOptions struct {
@@ -118,9 +122,13 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	require.NoError(t, err)
 	w.url = w.app.URL()
 	ctx, cancel := context.WithCancel(context.Background())
-	stopped := make(chan error, 1)
-	go func() { stopped <- w.app.Run(ctx, nil) }()
-	w.stop = sync.OnceValue(func() error { cancel(); return <-stopped })
+	w.signals, w.stopped = make(chan os.Signal, 3), make(chan struct{})
+	var runErr error
+	go func() {
+		defer close(w.stopped)
+		runErr = w.app.Run(ctx, w.signals)
+	}()
+	w.stop = sync.OnceValue(func() error { cancel(); <-w.stopped; return runErr })
 	t.Cleanup(func() { require.NoError(t, w.stop()) })
 	return w
 }
