@@ -110,7 +110,7 @@ fuzz: deps ## Run every fuzz test for FUZZTIME (60s)
 
 .PHONY: deps
 deps: ## Check Go, C compiler and libraries; install what is missing or say how
-	@scripts/deps.sh
+	@.ci/deps.sh
 
 .PHONY: livekit-server
 livekit-server: $(LIVEKIT_SERVER_STAMP) ## Build the pinned livekit-server into .cache/bin
@@ -125,15 +125,15 @@ $(LIVEKIT_SERVER_STAMP):
 sdks: $(SDK_STAMP) ## Install LiveKit's Node, Python and older Go SDKs into .cache/sdk
 
 $(SDK_STAMP):
-	@scripts/deps.sh sdks
-	@scripts/sdks.sh $(SDK_SOURCE) $(SDK_DIR)
+	@.ci/deps.sh sdks
+	@.ci/sdks.sh $(SDK_SOURCE) $(SDK_DIR)
 	@rm -f $(CACHE)/sdk-*.stamp && touch $@
 
 .PHONY: proto
 PROTO_DIR   := proto/connectorpb
 PROTO_TOOLS := $(CACHE)/proto
 proto: ## Regenerate proto/ (protoc plug-ins at the versions of go.mod)
-	@scripts/deps.sh protoc
+	@.ci/deps.sh protoc
 	@mkdir -p $(PROTO_TOOLS)
 	GOFLAGS= GOBIN=$(PROTO_TOOLS) go install google.golang.org/protobuf/cmd/protoc-gen-go@$$(go list -m -f '{{.Version}}' google.golang.org/protobuf)
 	GOFLAGS= GOBIN=$(PROTO_TOOLS) go install github.com/livekit/psrpc/protoc-gen-psrpc@$$(go list -m -f '{{.Version}}' github.com/livekit/psrpc)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the SDKs that the end-to-end tests drive: scripts/sdks.sh SOURCE TARGET
+# Installs the SDKs that the end-to-end tests drive: .ci/sdks.sh SOURCE TARGET
 #
 # One folder each: go-VERSION with a built driver, node with all versions side by side, python-VERSION with a virtual
 # environment. Versions are pinned by the lock files in SOURCE.

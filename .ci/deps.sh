@@ -2,9 +2,9 @@
 # Checks for what a build needs and installs what is missing: with apt-get when it may, else it prints the one command
 # to run and fails.
 #
-#   scripts/deps.sh           Go, a C compiler, pkg-config, libopus, libsoxr
-#   scripts/deps.sh protoc    the same and the protocol buffer compiler
-#   scripts/deps.sh sdks      the same and Node and Python, for the end-to-end tests
+#   .ci/deps.sh           Go, a C compiler, pkg-config, libopus, libsoxr
+#   .ci/deps.sh protoc    the same and the protocol buffer compiler
+#   .ci/deps.sh sdks      the same and Node and Python, for the end-to-end tests
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
