@@ -105,13 +105,12 @@ func TestTheNodeKeepsWorkingWhenTheCallerLeaves(t *testing.T) {
 			return &connectorpb.StartCallResponse{CallId: callID, RoomName: "r"}, nil
 		}
 		ctx, leave := context.WithCancel(t.Context())
-		answered := make(chan *httptest.ResponseRecorder)
 		go func() {
-			answered <- s.post(t, encodings[1], dialMethod, dial(), func(r *http.Request) { *r = *r.WithContext(ctx) })
+			<-began
+			leave()
 		}()
-		<-began
-		leave()
-		require.Equal(t, http.StatusOK, (<-answered).Code)
+		answered := s.post(t, encodings[1], dialMethod, dial(), func(r *http.Request) { *r = *r.WithContext(ctx) })
+		require.Equal(t, http.StatusOK, answered.Code)
 		require.NoError(t, <-ended, "the node's context outlives the HTTP request")
 	})
 }

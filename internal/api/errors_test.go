@@ -271,8 +271,10 @@ func TestSecretsInErrorsAreRedacted(t *testing.T) {
 		&connectorpb.ErrorMeta{Meta: map[string]string{"whatsapp_error_details": "no " + number}})
 	s := newStand(t, failing(quoting))
 	w := s.post(t, encodings[1], dialMethod, dial())
-	requireFailure(t, failure{400, "invalid_argument", "token [redacted] may not call [redacted]",
-		map[string]string{"whatsapp_error_details": "no [redacted]"}}, w)
+	requireFailure(t, failure{
+		400, "invalid_argument", "token [redacted] may not call [redacted]",
+		map[string]string{"whatsapp_error_details": "no [redacted]"},
+	}, w)
 }
 
 func TestAdmission(t *testing.T) {

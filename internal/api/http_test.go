@@ -15,9 +15,9 @@ import (
 	"github.com/livekit-connector/livekit-connector/internal/api"
 )
 
-func (s *stand) send(t testing.TB, method, path string, change ...func(*http.Request)) *httptest.ResponseRecorder {
-	t.Helper()
-	r := httptest.NewRequestWithContext(t.Context(), method, "http://connector"+path, nil)
+func (s *stand) send(tb testing.TB, method, path string, change ...func(*http.Request)) *httptest.ResponseRecorder {
+	tb.Helper()
+	r := httptest.NewRequestWithContext(tb.Context(), method, "http://connector"+path, nil)
 	for _, c := range change {
 		c(r)
 	}
@@ -57,7 +57,7 @@ func TestRegions(t *testing.T) {
 	w := s.send(t, http.MethodGet, "/settings/regions", header("Authorization", "Bearer x"))
 	require.Equal(t, 200, w.Code)
 	require.Equal(t, "application/json", w.Header().Get("Content-Type"))
-	require.Equal(t, `{"regions":[]}`, w.Body.String())
+	require.JSONEq(t, `{"regions":[]}`, w.Body.String())
 	require.Equal(t, "*", w.Header().Get("Access-Control-Allow-Origin"))
 	require.NoError(t, json.Unmarshal(w.Body.Bytes(), new(struct{})))
 }
@@ -100,7 +100,7 @@ func TestMetrics(t *testing.T) {
 		`code="unauthenticated",method="DialWhatsAppCall"`: 1,
 		`code="bad_route",method="unknown"`:                1,
 	} {
-		require.Equal(t, want, s.counter(t, label), label)
+		require.InDelta(t, want, s.counter(t, label), 0, label)
 	}
 	after, err := testutil.GatherAndCount(s.reg, "livekit_connector_api_requests_total")
 	require.NoError(t, err)
@@ -144,7 +144,7 @@ func FuzzServer(f *testing.F) {
 	good, err := proto.Marshal(dial())
 	require.NoError(f, err)
 	prefix := livekit.ConnectorPathPrefix
-	f.Add("POST", prefix+dialMethod, "application/protobuf", "", []byte(good), true)
+	f.Add("POST", prefix+dialMethod, "application/protobuf", "", good, true)
 	f.Add("POST", prefix+dialMethod, "application/json", "7214", []byte(`{"ringingTimeout":"-1s"}`), true)
 	f.Add("POST", prefix+acceptMethod, "application/json;charset=UTF-8", "", []byte(`{"sdp":{"type":"offer","sdp":"v=0"}}`), true)
 	f.Add("POST", prefix+connectMethod, "application/json", "", []byte(`null`), true)

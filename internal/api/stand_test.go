@@ -169,8 +169,8 @@ func newStand(tb testing.TB, n *node, change ...func(*api.Options)) *stand {
 	tb.Cleanup(client.Close)
 	s := &stand{node: n, medium: bus, log: new(journal), reg: prometheus.NewRegistry()}
 	if n != nil {
-		server, err := connectorpb.NewConnectorInternalServer(n, bus)
-		require.NoError(tb, err)
+		server, serveErr := connectorpb.NewConnectorInternalServer(n, bus)
+		require.NoError(tb, serveErr)
 		tb.Cleanup(server.Shutdown) // Kill would strand a bid whose outcome is on its way
 		require.NoError(tb, server.RegisterStartCallTopic(cluster))
 		require.NoError(tb, server.RegisterAllCallTopics(callID))
@@ -244,6 +244,7 @@ func sign(tb testing.TB, apiKey, apiSecret string, grant *auth.VideoGrant, chang
 }
 
 func serverToken(tb testing.TB) string {
+	tb.Helper()
 	return sign(tb, key, secret, &auth.VideoGrant{RoomCreate: true})
 }
 

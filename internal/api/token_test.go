@@ -24,6 +24,7 @@ func claims(tb testing.TB, method jwt.SigningMethod, signingKey any, c jwt.MapCl
 }
 
 func hs256(tb testing.TB, c jwt.MapClaims) string {
+	tb.Helper()
 	return claims(tb, jwt.SigningMethodHS256, []byte(secret), c)
 }
 

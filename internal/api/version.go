@@ -21,11 +21,11 @@ var versionPattern = regexp.MustCompile(`^(\d{1,4})\.(\d{1,4})$`)
 func VersionsBetween(lowest, highest string) (func(version string) error, error) {
 	from, ok := parseVersion(lowest)
 	if !ok {
-		return nil, fmt.Errorf(`Cloud API version %q is not written as "23.0"`, lowest)
+		return nil, fmt.Errorf(`version %q of the Cloud API is not written as "23.0"`, lowest)
 	}
 	to, ok := parseVersion(highest)
 	if !ok {
-		return nil, fmt.Errorf(`Cloud API version %q is not written as "23.0"`, highest)
+		return nil, fmt.Errorf(`version %q of the Cloud API is not written as "23.0"`, highest)
 	}
 	if to < from {
 		return nil, fmt.Errorf("no Cloud API version lies between %s and %s", lowest, highest)

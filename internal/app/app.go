@@ -159,7 +159,7 @@ func (a *App) drain(ctx context.Context, s os.Signal, signals <-chan os.Signal) 
 		case <-signals:
 			a.log.Warn("second signal: hanging up", "calls", a.node.Calls())
 			cancel()
-			<-drained
+			a.log.Debug("drain given up", "error", <-drained)
 			return
 		case <-progress.C:
 			a.log.Info("draining", "calls", a.node.Calls())

@@ -83,6 +83,7 @@ func (m metaLeg) ICEConnected() time.Time     { return time.Time{} }
 func (m metaLeg) LogAttrs() []any             { return nil }
 func (m metaLeg) Open()                       { _ = m.did(context.Background(), "open gate") }
 func (m metaLeg) Close() error                { return m.did(context.Background(), "close meta leg") }
+
 func (m metaLeg) LastReceived() time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 )
 
 // talk lets both ends of an answered call say their piece at once and checks that each heard the other, whole.
-func talk(t *testing.T, w *world, c *fakemeta.Call, agent *livekittest.Participant, caller string) {
+func talk(t *testing.T, c *fakemeta.Call, agent *livekittest.Participant, caller string) {
 	t.Helper()
 	callerSays, agentSays := speech(t, "caller"), speech(t, "agent")
 	track, err := agent.Publish(livekittest.TrackOptions{Name: "agent"})
@@ -41,7 +41,7 @@ func TestInboundCallCarriesSpeechBothWays(t *testing.T) {
 	accepted := app.wait("accept", c.ID())
 	require.NoError(t, accepted.err)
 	require.Equal(t, room, accepted.res.text("roomName"))
-	talk(t, w, c, agent, "caller")
+	talk(t, c, agent, "caller")
 
 	require.NoError(t, c.HangUp())
 	require.NoError(t, app.wait("disconnect", c.ID()).err)
@@ -76,7 +76,7 @@ func TestOutboundCallCarriesSpeechBothWays(t *testing.T) {
 	require.NoError(t, c.PickUp())
 	_, err = agent.Wait(wait(t), livekittest.Is(livekittest.EventTrackPublished, "callee"))
 	require.NoError(t, err)
-	talk(t, w, c, agent, "callee")
+	talk(t, c, agent, "callee")
 
 	_, err = app.sdk.do(wait(t), "disconnect", options{"whatsappCallId": c.ID(), "whatsappApiKey": metaToken})
 	require.NoError(t, err)

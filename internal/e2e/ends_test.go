@@ -45,9 +45,9 @@ func newScene(t *testing.T, room string, o worldOptions, change func(*applicatio
 }
 
 // requireLeft waits until the caller left the room, and for which reason.
-func (s *scene) requireLeft(who string, reason livekit.DisconnectReason) {
+func (s *scene) requireLeft(reason livekit.DisconnectReason) {
 	s.t.Helper()
-	left, err := s.listener.Wait(wait(s.t), livekittest.Is(livekittest.EventLeft, who))
+	left, err := s.listener.Wait(wait(s.t), livekittest.Is(livekittest.EventLeft, "caller"))
 	require.NoError(s.t, err)
 	require.Equal(s.t, reason, left.Reason)
 }
@@ -120,7 +120,7 @@ func TestEndsOfAnInboundCall(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, tt.reason, gone.Reason)
 			} else if tt.reason != livekit.DisconnectReason_DUPLICATE_IDENTITY { // to others that is one and the same participant
-				s.requireLeft("caller", tt.reason)
+				s.requireLeft(tt.reason)
 			}
 			s.nothingLeft(tt.room)
 			if tt.change == nil {
@@ -144,7 +144,8 @@ func TestEndsOfAnOutboundCallThatIsNotAnswered(t *testing.T) {
 			func(t *testing.T, c *fakemeta.Call) { require.NoError(t, c.Reject()) }, livekit.DisconnectReason_USER_REJECTED,
 		},
 		{
-			"nobody answers", "out-unanswered", options{"ringingTimeout": "3s"},
+			"nobody answers", "out-unanswered",
+			options{"ringingTimeout": "3s"},
 			func(*testing.T, *fakemeta.Call) {}, livekit.DisconnectReason_USER_UNAVAILABLE,
 		},
 	}
@@ -211,5 +212,5 @@ func TestNodeThatGoesDownHangsUp(t *testing.T) {
 	s := newScene(t, "end-shutdown", worldOptions{}, func(a *application) { a.ignoreTerminate = true })
 	require.NoError(t, s.stop())
 	requireOver(t, s.call)
-	s.requireLeft("caller", livekit.DisconnectReason_CLIENT_INITIATED)
+	s.requireLeft(livekit.DisconnectReason_CLIENT_INITIATED)
 }

@@ -87,11 +87,13 @@ func TestEverySDKShowsItsException(t *testing.T) {
 		{"unknown call", "connect", options{"whatsappCallId": unknown, "sdp": answer}, nil, "not_found", 404, "whatsapp call not found", nil},
 		{
 			"Meta refuses", "dial", dialRequest(), &fakemeta.Fault{Action: "connect", Code: 138006, Subcode: 2494010},
-			"invalid_argument", 400, "138006", map[string]string{"whatsapp_error_code": "138006", "whatsapp_error_subcode": "2494010"},
+			"invalid_argument", 400, "138006",
+			map[string]string{"whatsapp_error_code": "138006", "whatsapp_error_subcode": "2494010"},
 		},
 		{
 			"Meta is full", "dial", dialRequest(), &fakemeta.Fault{Action: "connect", Code: 138002},
-			"resource_exhausted", 429, "138002", map[string]string{"whatsapp_error_code": "138002"},
+			"resource_exhausted", 429, "138002",
+			map[string]string{"whatsapp_error_code": "138002"},
 		},
 		{
 			"nobody knows", "dial", dialRequest(), &fakemeta.Fault{Action: "connect", DropResponse: true},
@@ -106,13 +108,13 @@ func TestEverySDKShowsItsException(t *testing.T) {
 			client := maker.make(t, w.url, w.livekit.APIKey(), w.livekit.APISecret())
 			stranger := maker.make(t, w.url, w.livekit.APIKey(), "not-the-secret-not-the-secret-not-it")
 			_, err := stranger.do(wait(t), "dial", dialRequest())
-			require.Equal(t, 401, requireCode(t, "unauthenticated", err).Status)
+			require.Equal(t, 401, refusal(t, "unauthenticated", err).Status)
 			for _, tt := range tests {
 				if tt.fault != nil {
 					w.meta.Fail(*tt.fault)
 				}
 				_, err := client.do(wait(t), tt.method, tt.args)
-				e := requireCode(t, tt.code, err)
+				e := refusal(t, tt.code, err)
 				require.Equal(t, tt.status, e.Status, tt.name)
 				require.Contains(t, e.Message, tt.message, tt.name)
 				for key, value := range tt.meta {

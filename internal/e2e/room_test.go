@@ -56,7 +56,7 @@ func TestWhatTheRoomSeesOfAnOutboundCall(t *testing.T) {
 	require.NoError(t, err)
 	status := func(want string) {
 		t.Helper()
-		_, err := listener.Wait(wait(t), func(e livekittest.Event) bool {
+		_, err = listener.Wait(wait(t), func(e livekittest.Event) bool {
 			return e.Identity == "callee" && e.Attributes["whatsapp.callStatus"] == want
 		})
 		require.NoError(t, err, want)
@@ -118,7 +118,7 @@ func TestAgentsAreSentFor(t *testing.T) {
 			require.NoError(t, err)
 			defer func() { _ = worker.Close() }()
 			if tt.there {
-				_, err := w.livekit.CreateRoom(wait(t), &livekit.CreateRoomRequest{Name: tt.room})
+				_, err = w.livekit.CreateRoom(wait(t), &livekit.CreateRoomRequest{Name: tt.room})
 				require.NoError(t, err)
 			}
 			a := w.newApplication(func(a *application) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,11 +34,8 @@ type options map[string]any
 
 func (o options) with(more options) options {
 	all := options{}
-	for _, from := range []options{o, more} {
-		for k, v := range from {
-			all[k] = v
-		}
-	}
+	maps.Copy(all, o)
+	maps.Copy(all, more)
 	return all
 }
 

@@ -32,7 +32,7 @@ func TestLogHoldsNoSecrets(t *testing.T) {
 	require.Contains(t, log, `"level":"DEBUG"`, "the log is as talkative as it gets")
 	secrets := []string{metaToken, w.livekit.APISecret(), userNumber, business, "v=0\r\n", `v=0\r\n`, "eyJ"}
 	for _, sdp := range []string{offer, answer} {
-		for _, line := range strings.Split(sdp, "\r\n") {
+		for line := range strings.SplitSeq(sdp, "\r\n") {
 			for _, prefix := range []string{"a=ice-pwd:", "a=ice-ufrag:", "a=fingerprint:sha-256 "} {
 				if value, ok := strings.CutPrefix(line, prefix); ok {
 					secrets = append(secrets, value)

@@ -55,7 +55,7 @@ func TestFirstSignalDrainsAndSecondHangsUp(t *testing.T) {
 	s.signals <- syscall.SIGTERM
 	requireOver(t, s.call)
 	<-s.stopped
-	s.requireLeft("caller", livekit.DisconnectReason_CLIENT_INITIATED)
+	s.requireLeft(livekit.DisconnectReason_CLIENT_INITIATED)
 }
 
 func TestDrainingEndsWithTheLastCall(t *testing.T) {

@@ -78,9 +78,9 @@ func TestNothingIsSentBeforeTheAnswer(t *testing.T) {
 	require.NoError(t, err)
 	talking, hush := context.WithCancel(t.Context())
 	stopped := make(chan struct{})
+	said := packets(t, speech(t, "agent"))
 	go func() { // an agent that talks all the time, as if it could not wait
 		defer close(stopped)
-		said := packets(t, speech(t, "agent"))
 		for track.Send(talking, said) == nil {
 		}
 	}()

@@ -27,7 +27,7 @@ const (
 	numberID   = "1000555000111"
 	business   = "15550001111"
 	userNumber = "15550002222"
-	metaToken  = "EAAtest-graph-token" //nolint:gosec // invented
+	metaToken  = "EAAtest-graph-token"
 )
 
 // patience bounds every wait for an event. Nothing is expected to take so long; it only ends a test that hangs.
@@ -37,7 +37,7 @@ const patience = 40 * time.Second
 var liveKit *livekittest.Server
 
 func TestMain(m *testing.M) {
-	os.Exit(func() int {
+	os.Exit(func() int { //nolint:forbidigo // what goleak.VerifyTestMain does, after the server is down
 		var err error
 		if liveKit, err = livekittest.Start(context.Background(), livekittest.Options{}); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -103,13 +103,13 @@ func newDialMemory() *dialMemory { return &dialMemory{answers: make(map[dialKey]
 func (m *dialMemory) claim(k dialKey, now time.Time) (a *dialAnswer, first bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for old, a := range m.answers {
-		if now.Sub(a.at) > dialMemoryTTL {
-			delete(m.answers, old)
+	for key, old := range m.answers {
+		if now.Sub(old.at) > dialMemoryTTL {
+			delete(m.answers, key)
 		}
 	}
-	if a, ok := m.answers[k]; ok {
-		return a, false
+	if known, ok := m.answers[k]; ok {
+		return known, false
 	}
 	a = &dialAnswer{done: make(chan struct{}), at: now}
 	m.answers[k] = a

@@ -82,7 +82,7 @@ func New(opts Options) (*Node, error) {
 		table:   newTable(opts.MaxCalls),
 		dials:   newDialMemory(),
 	}
-	n.ctx, n.cancel = context.WithCancelCause(context.Background()) //nolint:forbidigo // root of all calls
+	n.ctx, n.cancel = context.WithCancelCause(context.Background())
 	server, err := connectorpb.NewConnectorInternalServer(n, opts.Bus)
 	if err != nil {
 		return nil, fmt.Errorf("serve the bus: %w", err)
