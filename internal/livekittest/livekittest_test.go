@@ -2,7 +2,9 @@ package livekittest_test
 
 import (
 	"context"
+	"math"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -13,9 +15,7 @@ import (
 	"github.com/livekit-connector/livekit-connector/internal/livekittest"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(int) {}))
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func start(t *testing.T) (*livekittest.Server, context.Context) {
 	t.Helper()
@@ -112,6 +112,49 @@ func TestParticipantSurvivesARestart(t *testing.T) {
 	require.NoError(t, srv.Restart(ctx))
 	_, err := alice.Wait(ctx, livekittest.Is(livekittest.EventReconnected, ""))
 	require.NoError(t, err)
+}
+
+// tone is a sine of 440 Hz at 16 kHz.
+func tone(d time.Duration) []int16 {
+	pcm := make([]int16, int(d.Seconds()*16000))
+	for i := range pcm {
+		pcm[i] = int16(8000 * math.Sin(2*math.Pi*440*float64(i)/16000))
+	}
+	return pcm
+}
+
+func loudness(pcm []int16) (loud time.Duration) {
+	for frame := range slices.Chunk(pcm, 160) {
+		if livekittest.Level(frame) < 40 {
+			loud += 10 * time.Millisecond
+		}
+	}
+	return loud
+}
+
+func TestRecordingKeepsPausesByTimestamp(t *testing.T) {
+	srv, ctx := start(t)
+	alice := join(t, ctx, srv, livekittest.ParticipantOptions{Room: "r", Identity: "alice"})
+	bob := join(t, ctx, srv, livekittest.ParticipantOptions{Room: "r", Identity: "bob"})
+	track, err := alice.Publish(livekittest.TrackOptions{})
+	require.NoError(t, err)
+	_, err = bob.Wait(ctx, livekittest.Is(livekittest.EventTrackSubscribed, "alice"))
+	require.NoError(t, err)
+
+	require.NoError(t, track.Say(ctx, tone(400*time.Millisecond), 16000))
+	require.NoError(t, bob.Heard("alice").WaitCount(ctx, 20))
+	pause := time.NewTimer(500 * time.Millisecond) // nothing is sent, as with DTX
+	<-pause.C
+	require.NoError(t, track.Say(ctx, tone(400*time.Millisecond), 16000))
+	require.NoError(t, bob.Heard("alice").WaitCount(ctx, 40))
+
+	pcm, err := bob.Heard("alice").PCM(16000)
+	require.NoError(t, err)
+	length := time.Duration(len(pcm)) * time.Second / 16000
+	require.InDelta(t, 0.8, loudness(pcm).Seconds(), 0.05, "both tones whole")
+	require.Greater(t, length, 1250*time.Millisecond, "the pause is in it")
+	require.Less(t, livekittest.Level(pcm[800:4000]), uint8(20))
+	require.Greater(t, livekittest.Level(pcm[8000:12000]), uint8(60), "and silent")
 }
 
 func TestStartWithoutBinarySaysWhatToDo(t *testing.T) {

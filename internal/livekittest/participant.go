@@ -19,8 +19,9 @@ import (
 )
 
 const (
-	joinTimeout  = 10 * time.Second
-	closeTimeout = 5 * time.Second
+	joinTimeout   = 5 * time.Second
+	closeTimeout  = 5 * time.Second
+	settleTimeout = 2 * time.Second
 )
 
 // ParticipantOptions say who joins which room, and how. Only Room is needed.
@@ -45,9 +46,12 @@ type Participant struct {
 	name    string // of the room
 	events  *journal[Event]
 	hearing sync.WaitGroup // one per subscribed track
+	// abandoned are the attempts to join before this one, which the SDK ends only after its connect timeout.
+	abandoned []<-chan error
 
 	mu         sync.Mutex
 	recordings map[string]*Recording // by identity
+	heard      map[*webrtc.TrackRemote]bool
 	closed     bool
 }
 
@@ -61,22 +65,54 @@ func (s *Server) Join(ctx context.Context, options ParticipantOptions) (*Partici
 			return nil, err
 		}
 	}
-	p := &Participant{name: options.Room, events: newJournal[Event](), recordings: make(map[string]*Recording)}
+	var abandoned []<-chan error
+	for {
+		p, connected, err := s.tryJoin(ctx, options, token)
+		if errors.Is(err, errDoomed) && ctx.Err() == nil {
+			abandoned = append(abandoned, connected)
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		p.abandoned = abandoned
+		return p, nil
+	}
+}
+
+// errDoomed is returned by tryJoin when it met the SDK's race that sdklog.WatchJoin tells of.
+var errDoomed = errors.New("livekittest: connection attempt failed at once")
+
+func (s *Server) tryJoin(ctx context.Context, options ParticipantOptions, token string) (*Participant, <-chan error, error) {
+	p := &Participant{
+		name: options.Room, events: newJournal[Event](),
+		recordings: make(map[string]*Recording), heard: make(map[*webrtc.TrackRemote]bool),
+	}
 	p.room = lksdk.NewRoom(p.callbacks())
-	err := p.room.JoinWithContextAndToken(ctx, s.URL(), token,
-		lksdk.WithAutoSubscribe(!options.Deaf),
-		lksdk.WithSinglePeerConnection(),
-		lksdk.WithConnectTimeout(joinTimeout),
-		lksdk.WithDisableRegionDiscovery(),
-		lksdk.WithLogger(sdklog.New(options.Logger)),
-	)
-	if err != nil {
-		return nil, fmt.Errorf("join room: %w", sdklog.Error(err))
+	log, doomed := sdklog.WatchJoin(options.Logger)
+	connected := make(chan error, 1)
+	go func() {
+		connected <- p.room.JoinWithContextAndToken(ctx, s.URL(), token,
+			lksdk.WithAutoSubscribe(!options.Deaf),
+			lksdk.WithSinglePeerConnection(),
+			lksdk.WithConnectTimeout(joinTimeout),
+			lksdk.WithDisableRegionDiscovery(),
+			lksdk.WithLogger(log),
+		)
+	}()
+	select {
+	case <-doomed:
+		p.room.Disconnect()
+		return nil, connected, errDoomed
+	case err := <-connected:
+		if err != nil {
+			return nil, nil, fmt.Errorf("join room: %w", sdklog.Error(err))
+		}
 	}
 	for _, other := range p.room.GetRemoteParticipants() {
 		p.events.append(Event{Type: EventJoined, Time: time.Now(), Identity: other.Identity(), Attributes: other.Attributes()})
 	}
-	return p, nil
+	return p, connected, nil
 }
 
 func (s *Server) joinToken(options ParticipantOptions) (string, error) {
@@ -156,24 +192,40 @@ func (p *Participant) LeaveWithReason(reason livekit.DisconnectReason) error {
 	if closed {
 		return nil
 	}
+	p.settle()
 	pc := p.room.LocalParticipant.GetPublisherPeerConnection()
 	p.room.DisconnectWithReason(reason)
-	done := make(chan error, 1)
-	go func() {
-		var err error
-		if pc != nil {
-			err = pc.GracefulClose()
-		}
-		p.hearing.Wait()
-		done <- err
-	}()
+	p.hearNoMore()
+	p.hearing.Wait()
+	for _, ended := range p.abandoned {
+		<-ended // tests count goroutines
+	}
 	timer := time.NewTimer(closeTimeout)
 	defer timer.Stop()
-	select {
-	case err := <-done:
-		return err
-	case <-timer.C:
-		return errors.New("livekittest: participant did not close in time")
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for pc != nil && pc.ICEConnectionState() != webrtc.ICEConnectionStateClosed {
+		select {
+		case <-tick.C:
+		case <-timer.C:
+			return errors.New("livekittest: participant did not close in time")
+		}
+	}
+	return nil
+}
+
+// settle waits a little while the SDK reconnects: leaving then would keep it waiting for a connection that never comes.
+func (p *Participant) settle() {
+	timer := time.NewTimer(settleTimeout)
+	defer timer.Stop()
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for p.room.ConnectionState() == lksdk.ConnectionStateReconnecting {
+		select {
+		case <-tick.C:
+		case <-timer.C:
+			return
+		}
 	}
 }
 

@@ -77,7 +77,13 @@ func (p *Participant) hear(track *webrtc.TrackRemote, identity, trackSID string)
 	if p.closed || track.Kind() != webrtc.RTPCodecTypeAudio {
 		return
 	}
+	p.heard[track] = true
 	p.hearing.Go(func() {
+		defer func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			delete(p.heard, track)
+		}()
 		for {
 			packet, _, err := track.ReadRTP()
 			if err != nil {
@@ -86,6 +92,15 @@ func (p *Participant) hear(track *webrtc.TrackRemote, identity, trackSID string)
 			recording.packets.append(heardPacket(packet, trackSID))
 		}
 	})
+}
+
+// hearNoMore ends all recording.
+func (p *Participant) hearNoMore() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for track := range p.heard {
+		_ = track.SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 func heardPacket(packet *rtp.Packet, trackSID string) HeardPacket {

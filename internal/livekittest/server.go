@@ -217,7 +217,7 @@ func (s *Server) PID() int {
 // Stop ends the server and waits for it. It asks twice, so that the server tells its participants instead of waiting for
 // them to leave, and kills it if that takes too long. It is idempotent.
 func (s *Server) Stop() error {
-	defer s.client.CloseIdleConnections()
+	s.client.CloseIdleConnections()
 	p := s.takeProcess()
 	if p == nil {
 		return nil

@@ -6,8 +6,6 @@ import (
 
 	"github.com/livekit/protocol/auth"
 	"github.com/livekit/protocol/livekit"
-
-	"github.com/livekit-connector/livekit-connector/internal/roomleg/sdklog"
 )
 
 // agentPlan says by which of two ways the agents come. A room token's agents count only if the join creates the room
@@ -79,7 +77,7 @@ func (s services) dispatches(ctx context.Context, room string) ([]*livekit.Agent
 	}
 	res, err := s.dispatch.ListDispatch(ctx, &livekit.ListAgentDispatchRequest{Room: room})
 	if err != nil {
-		return nil, fmt.Errorf("look up agents of the room: %w", sdklog.Error(err))
+		return nil, fmt.Errorf("look up agents of the room: %w", explain(ctx, err))
 	}
 	return res.AgentDispatches, nil
 }
@@ -94,7 +92,7 @@ func (s services) requestAgent(ctx context.Context, room string, agent *livekit.
 		Deployment: agent.Deployment, Attributes: agent.Attributes,
 	})
 	if err != nil {
-		return fmt.Errorf("dispatch agent %q: %w", agent.AgentName, sdklog.Error(err))
+		return fmt.Errorf("dispatch agent %q: %w", agent.AgentName, explain(ctx, err))
 	}
 	return nil
 }

@@ -25,7 +25,10 @@ var (
 	ErrNotInRoom = errors.New("roomleg: not in the room")
 )
 
-// Errors of VerifyAccess. Their texts say what to do.
+// errDoomed is returned by connect when the attempt met the SDK's race (sdklog.WatchJoin). Another may succeed.
+var errDoomed = errors.New("roomleg: connection attempt failed at once")
+
+// Errors of VerifyAccess, and of Join when it asks LiveKit's API about agents. Their texts say what to do.
 var (
 	// ErrUnreachable is returned when nothing that speaks LiveKit's API answers at the URL.
 	ErrUnreachable = errors.New("no LiveKit server answers: check the URL, that the server runs, and the way to it")

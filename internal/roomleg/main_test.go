@@ -44,9 +44,9 @@ func newBench(t *testing.T) *bench {
 	t.Cleanup(func() {
 		b.line.Close()
 		pacer.Close()
-		require.NoError(t, srv.Stop())
 		client.CloseIdleConnections()
 		http.DefaultClient.CloseIdleConnections()
+		require.NoError(t, srv.Stop())
 	})
 	return b
 }
@@ -120,18 +120,21 @@ func voiceOf(who byte, n int) []livekittest.Packet {
 	return packets
 }
 
-// speak writes packets to a leg like a phone does, one each 20 ms.
-func (b *bench) speak(leg *roomleg.Leg, packets []livekittest.Packet, seq uint16, ts uint32) {
-	b.t.Helper()
+// say writes packets to a leg like a phone does, one each 20 ms.
+func say(leg *roomleg.Leg, packets []livekittest.Packet, seq uint16, ts uint32) error {
 	tick := time.NewTicker(media.FrameDuration)
 	defer tick.Stop()
 	for i, p := range packets {
-		require.NoError(b.t, leg.WriteRTP(&rtp.Packet{
+		err := leg.WriteRTP(&rtp.Packet{
 			Header:  rtp.Header{Version: 2, SequenceNumber: seq + uint16(i), Timestamp: ts + uint32(i*media.FrameSamples)},
 			Payload: p.Payload,
-		}))
+		})
+		if err != nil {
+			return err
+		}
 		<-tick.C
 	}
+	return nil
 }
 
 // phone is the far end of a line.

@@ -8,8 +8,9 @@
 // at all for some changes after a reconnect. So every callback only wakes the leg's one goroutine, which compares what
 // the room holds with what the leg does about it (see watch). Whatever is missed once is repaired by the next event.
 //
-// Goroutines of a leg: watch, and one reader for each track it hears. Leave waits for them. The SDK's own, about 30, are
-// gone shortly after.
+// Goroutines of a leg: watch, and one reader for each track it hears. Leave waits for them. The SDK's own, about 33, are
+// gone when Leave returns or a moment later; only if the leg leaves while the SDK tries to reconnect do some of them live
+// on until that attempt has failed, which cannot be cancelled.
 package roomleg
 
 import (
@@ -36,6 +37,7 @@ const (
 	defaultConnectTimeout   = 5 * time.Second
 	defaultReconnectTimeout = 30 * time.Second // as long as a call may stand still on its other leg
 	leaveTimeout            = 5 * time.Second
+	joinTries               = 5 // for what is seen in one of 200 attempts
 )
 
 // Options say who joins which room. URL, APIKey, APISecret, Room and Identity are required.
@@ -72,20 +74,21 @@ type Options struct {
 // Leg is a participant in a room. Its methods may be called from any goroutine, WriteRTP from one at a time.
 type Leg struct {
 	// Constant after Join.
-	opts     Options
-	log      *slog.Logger
-	room     *lksdk.Room
-	services services
-	voice    *voice
-	joined   time.Time
+	opts   Options
+	log    *slog.Logger
+	room   *lksdk.Room
+	voice  *voice
+	joined time.Time
 
 	ready, done chan struct{}
 	wake        chan struct{} // holds one: something in the room changed
+	dismissed   chan struct{} // closed when the server has ended the participant
 	tasks       sync.WaitGroup
 
 	// Set by the SDK's callbacks, read by watch.
 	reconnecting atomic.Bool
 	reconnected  atomic.Bool
+	dismissal    sync.Once
 
 	publishing sync.Mutex // held during Publish
 	leaving    sync.Once
@@ -106,6 +109,33 @@ func Join(ctx context.Context, opts Options) (*Leg, error) {
 		return nil, err
 	}
 	sdklog.SetGlobal(nil)
+	api := newServices(opts.URL, opts.APIKey, opts.APISecret, opts.HTTPClient)
+	plan, err := api.planAgents(ctx, opts.Room, opts.Agents)
+	if err != nil {
+		return nil, err
+	}
+	var l *Leg
+	for try := 1; ; try++ {
+		if l, err = newLeg(opts); err != nil {
+			return nil, err
+		}
+		if err = l.connect(ctx, plan.token); err == nil {
+			break
+		}
+		if !errors.Is(err, errDoomed) || try == joinTries {
+			return nil, err
+		}
+	}
+	l.joined = time.Now()
+	l.tasks.Go(l.watch)
+	if err = api.dispatchAgents(ctx, opts.Room, plan); err != nil {
+		return nil, errors.Join(err, l.Leave(livekit.DisconnectReason_CLIENT_INITIATED))
+	}
+	return l, nil
+}
+
+// newLeg makes a leg that is in no room yet.
+func newLeg(opts Options) (*Leg, error) {
 	track, err := lksdk.NewLocalTrack(webrtc.RTPCodecCapability{
 		MimeType: webrtc.MimeTypeOpus, ClockRate: media.ClockRate, Channels: 2, SDPFmtpLine: "minptime=10;useinbandfec=1",
 	})
@@ -113,27 +143,13 @@ func Join(ctx context.Context, opts Options) (*Leg, error) {
 		return nil, fmt.Errorf("make microphone track: %w", err)
 	}
 	l := &Leg{
-		opts: opts, log: opts.Logger, services: newServices(opts.URL, opts.APIKey, opts.APISecret, opts.HTTPClient),
-		voice: newVoice(track), ready: make(chan struct{}), done: make(chan struct{}), wake: make(chan struct{}, 1),
-		attributes: maps.Clone(opts.Attributes), listeners: make(map[string]*listener),
+		opts: opts, log: opts.Logger, voice: newVoice(track),
+		ready: make(chan struct{}), done: make(chan struct{}),
+		wake: make(chan struct{}, 1), dismissed: make(chan struct{}),
+		attributes: make(map[string]string), listeners: make(map[string]*listener),
 	}
-	if l.attributes == nil {
-		l.attributes = make(map[string]string)
-	}
+	maps.Copy(l.attributes, opts.Attributes)
 	l.room = lksdk.NewRoom(l.callbacks())
-
-	plan, err := l.services.planAgents(ctx, opts.Room, opts.Agents)
-	if err != nil {
-		return nil, err
-	}
-	if err = l.connect(ctx, plan.token); err != nil {
-		return nil, err
-	}
-	l.joined = time.Now()
-	l.tasks.Go(l.watch)
-	if err = l.services.dispatchAgents(ctx, opts.Room, plan); err != nil {
-		return nil, errors.Join(err, l.Leave(livekit.DisconnectReason_CLIENT_INITIATED))
-	}
 	return l, nil
 }
 
@@ -170,6 +186,7 @@ func (l *Leg) connect(ctx context.Context, agents []*livekit.RoomAgentDispatch) 
 	if err != nil {
 		return fmt.Errorf("sign room token: %w", err)
 	}
+	log, doomed := sdklog.WatchJoin(l.log)
 	connected := make(chan error, 1)
 	go func() {
 		connected <- l.room.JoinWithContextAndToken(ctx, l.opts.URL, token,
@@ -177,7 +194,7 @@ func (l *Leg) connect(ctx context.Context, agents []*livekit.RoomAgentDispatch) 
 			lksdk.WithSinglePeerConnection(),
 			lksdk.WithConnectTimeout(l.opts.ConnectTimeout),
 			lksdk.WithDisableRegionDiscovery(),
-			lksdk.WithLogger(sdklog.New(l.log)),
+			lksdk.WithLogger(log),
 		)
 	}()
 	select {
@@ -187,6 +204,9 @@ func (l *Leg) connect(ctx context.Context, agents []*livekit.RoomAgentDispatch) 
 			return fmt.Errorf("join room: %w", sdklog.Error(err))
 		}
 		return nil
+	case <-doomed:
+		l.room.Disconnect() // the SDK's attempt goes on until its timeout, without a connection
+		return fmt.Errorf("join room: %w", errDoomed)
 	case <-ctx.Done():
 		go func() {
 			<-connected
@@ -244,29 +264,30 @@ func (l *Leg) leave(reason livekit.DisconnectReason) error {
 	l.closing = true
 	l.mu.Unlock()
 	l.finish(nil)
-	connection := l.room.LocalParticipant.GetPublisherPeerConnection()
-	l.room.DisconnectWithReason(reason)
-
-	ended := make(chan error, 1)
-	go func() {
-		var err error
-		if connection != nil {
-			err = connection.GracefulClose() // with it the readers end
-		}
-		l.tasks.Wait()
-		ended <- err
-	}()
 	timer := time.NewTimer(leaveTimeout)
 	defer timer.Stop()
+
+	connection := l.room.LocalParticipant.GetPublisherPeerConnection()
+	connected := l.room.ConnectionState() == lksdk.ConnectionStateConnected
+	if connected {
+		l.sayGoodbye(reason)
+	}
+	l.room.DisconnectWithReason(reason)
+
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		l.tasks.Wait()
+	}()
 	select {
-	case err := <-ended:
-		if err != nil {
-			return fmt.Errorf("close connection to room: %w", err)
-		}
-		return nil
+	case <-ended:
 	case <-timer.C:
 		return fmt.Errorf("leave room: not ended after %v", leaveTimeout)
 	}
+	if connected && !awaitClosed(connection, 0, timer.C) {
+		return fmt.Errorf("leave room: media connection still open after %v", leaveTimeout)
+	}
+	return nil
 }
 
 // finish closes done, once, and keeps why.

@@ -52,7 +52,7 @@ func TestRoomHearsThePhoneFromTheFirstPacket(t *testing.T) {
 	human := b.human("r", "human")
 	leg := b.join(b.options("r", "caller"))
 	early := voiceOf('e', 3)
-	b.speak(leg, early, 10, 1000)
+	require.NoError(t, say(leg, early, 10, 1000))
 	require.Equal(t, uint64(3), leg.Stats().Unpublished)
 
 	voice := voiceOf('c', 60)
@@ -63,7 +63,7 @@ func TestRoomHearsThePhoneFromTheFirstPacket(t *testing.T) {
 		require.NoError(t, leg.WriteRTP(&rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: 99, Timestamp: 5000 - 960}, Payload: early[0].Payload}))
 		return leg.Stats().Unpublished == before
 	})
-	b.speak(leg, voice, 100, 5000)
+	require.NoError(t, say(leg, voice, 100, 5000))
 	require.NoError(t, <-published)
 
 	require.NoError(t, human.Heard("caller").WaitCount(b.ctx, len(voice)+1))

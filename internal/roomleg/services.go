@@ -16,6 +16,9 @@ import (
 	"github.com/livekit-connector/livekit-connector/internal/roomleg/sdklog"
 )
 
+// fromIntermediary is the metadata by which Twirp's client marks answers that are no Twirp errors.
+const fromIntermediary = "http_error_from_intermediary"
+
 // tokenValidity is enough for one request and a clock that is a little off.
 const tokenValidity = 5 * time.Minute
 
@@ -55,7 +58,7 @@ func (s services) findRoom(ctx context.Context, name string) (*livekit.Room, err
 	}
 	res, err := s.rooms.ListRooms(ctx, &livekit.ListRoomsRequest{Names: []string{name}})
 	if err != nil {
-		return nil, fmt.Errorf("look up room: %w", sdklog.Error(err))
+		return nil, fmt.Errorf("look up room: %w", explain(ctx, err))
 	}
 	if len(res.Rooms) == 0 {
 		return nil, nil
@@ -81,6 +84,11 @@ func VerifyAccess(ctx context.Context, client *http.Client, url, apiKey, apiSecr
 // verify asks for a room that nobody has, which is the cheapest signed request.
 func (s services) verify(ctx context.Context) error {
 	_, err := s.rooms.ListRooms(ctx, &livekit.ListRoomsRequest{Names: []string{"livekit-connector-access-check"}})
+	return explain(ctx, err)
+}
+
+// explain sorts what an API call came back with: nothing there, refused and why, or the server's own error, scrubbed.
+func explain(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -88,19 +96,21 @@ func (s services) verify(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", ErrUnreachable, context.Cause(ctx))
 	}
 	var answer twirp.Error
-	if !errors.As(err, &answer) || answer.Code() == twirp.Internal && answer.Meta("http_error_from_intermediary") == "" {
+	if !errors.As(err, &answer) || answer.Code() == twirp.Internal && answer.Meta(fromIntermediary) == "" {
 		return fmt.Errorf("%w: %w", ErrUnreachable, sdklog.Error(err)) // Twirp's client wraps transport errors as internal
 	}
-	// The server's authentication answers in plain text, not as Twirp does (livekit-server, APIKeyAuthMiddleware), and
-	// repeats the whole token in it.
-	text := strings.ToLower(answer.Msg() + " " + answer.Meta("body"))
+	if answer.Meta(fromIntermediary) == "" {
+		return fmt.Errorf("%w: %w", ErrRefused, sdklog.Error(err))
+	}
+	// The server's authentication answers in plain text, not as Twirp does, and repeats the whole token in it
+	// (livekit-server, APIKeyAuthMiddleware; the reasons are golang-jwt's).
+	text := strings.ToLower(answer.Meta("body"))
 	switch {
 	case strings.Contains(text, "invalid api key"):
 		return ErrUnknownAPIKey
-	case strings.Contains(text, "expired"), strings.Contains(text, "not valid yet"), strings.Contains(text, "before issued"),
-		strings.Contains(text, "used before"):
+	case strings.Contains(text, "expired"), strings.Contains(text, "not valid yet"), strings.Contains(text, "before issued"):
 		return ErrClockSkew
-	case strings.Contains(text, "invalid token"):
+	case strings.Contains(text, "signature is invalid"), strings.Contains(text, "cryptographic primitive"):
 		return ErrWrongSecret
 	case answer.Code() == twirp.BadRoute, answer.Code() == twirp.NotFound, answer.Code() == twirp.Unavailable:
 		return fmt.Errorf("%w: %w", ErrUnreachable, sdklog.Error(err))

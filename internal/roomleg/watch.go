@@ -13,8 +13,7 @@ import (
 // it calls our tracks unsubscribed. So we ask for them once more.
 const resubscribeDelay = time.Second
 
-// callbacks lets the SDK wake the leg. Some run under the SDK's locks and some after Leave; none of them blocks, and none
-// calls the room.
+// callbacks lets the SDK wake the leg. Some run under the SDK's locks and some after Leave; none of them calls the room.
 func (l *Leg) callbacks() *lksdk.RoomCallback {
 	cb := lksdk.NewRoomCallback()
 	cb.OnParticipantConnected = func(*lksdk.RemoteParticipant) { l.changed() }
@@ -45,7 +44,11 @@ func (l *Leg) callbacks() *lksdk.RoomCallback {
 		l.reconnecting.Store(false)
 		l.changed()
 	}
-	cb.OnDisconnected = func() { l.finish(disconnectError(l.room.DisconnectReason())) }
+	cb.OnDisconnected = func() {
+		l.finish(disconnectError(l.room.DisconnectReason()))
+		l.dismissal.Do(func() { close(l.dismissed) })
+		l.awaitHangUp()
+	}
 	return cb
 }
 

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/url"
 	"regexp"
+	"strings"
 	"sync"
 
 	"github.com/livekit/protocol/logger"
@@ -67,7 +68,14 @@ func (e *scrubbedError) Unwrap() error { return e.cause }
 
 // sdkLogger implements LiveKit's logger.Logger.
 type sdkLogger struct {
-	out *slog.Logger
+	out    *slog.Logger
+	doomed *doom // nil if nobody watches
+}
+
+// doom is a channel to be closed once.
+type doom struct {
+	once sync.Once
+	ch   chan struct{}
 }
 
 // New returns a logger for the SDK that writes to out: its errors and warnings at Warn, its info at Debug, its debug
@@ -77,6 +85,18 @@ func New(out *slog.Logger) logger.Logger {
 		out = slog.New(slog.DiscardHandler)
 	}
 	return sdkLogger{out: out}
+}
+
+// WatchJoin is New for one attempt to join by a single peer connection. The channel is closed when that attempt cannot
+// succeed any more: the SDK reads from the server before it has stored its own offer, and on a busy machine the server's
+// answer wins that race and is refused (engine.go, OnJoinResponse: Start before SetLocalOffer; seen in one of 200 joins).
+// The SDK only logs that, and then waits for its connect timeout. Whoever watches tries again with a new Room.
+func WatchJoin(out *slog.Logger) (logger.Logger, <-chan struct{}) {
+	if out == nil {
+		out = slog.New(slog.DiscardHandler)
+	}
+	d := &doom{ch: make(chan struct{})}
+	return sdkLogger{out: out, doomed: d}, d.ch
 }
 
 var global sync.Once
@@ -98,6 +118,10 @@ func (l sdkLogger) Warnw(msg string, err error, keysAndValues ...any) {
 }
 
 func (l sdkLogger) Errorw(msg string, err error, keysAndValues ...any) {
+	if l.doomed != nil && err != nil && msg == "could not set remote description" &&
+		strings.Contains(err.Error(), "stable->SetRemote(answer)") {
+		l.doomed.once.Do(func() { close(l.doomed.ch) })
+	}
 	l.log(slog.LevelWarn, msg, err, keysAndValues)
 }
 
@@ -134,7 +158,7 @@ func (l sdkLogger) WithValues(keysAndValues ...any) logger.Logger {
 	for i, a := range attrs {
 		args[i] = a
 	}
-	return sdkLogger{out: l.out.With(args...)}
+	return sdkLogger{out: l.out.With(args...), doomed: l.doomed}
 }
 
 func (l sdkLogger) WithUnlikelyValues(keysAndValues ...any) logger.UnlikelyLogger {
