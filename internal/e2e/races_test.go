@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -207,13 +208,13 @@ func TestWhatMetaSaysToAnAcceptReachesTheApplication(t *testing.T) {
 			for _, f := range tt.faults {
 				w.meta.Fail(f)
 			}
-			a := w.newApplication(func(a *application) { a.accept = options{"roomName": "meta-refuses"} })
+			a := w.newApplication(func(a *application) { a.accept = options{"roomName": tt.name} })
 			c, err := w.meta.User(userNumber).Call(wait(t), numberID)
 			require.NoError(t, err)
 			e := refusal(t, tt.code, a.wait("accept", c.ID()).err)
 			require.Equal(t, tt.meta, e.Metadata["whatsapp_error_code"], e)
 			requireOver(t, c)
-			w.nothingLeft("meta-refuses")
+			w.nothingLeft(tt.name)
 		})
 	}
 }
@@ -221,7 +222,7 @@ func TestWhatMetaSaysToAnAcceptReachesTheApplication(t *testing.T) {
 // What Meta answers late or not at all costs a try, not the call.
 func TestAcceptSurvivesAHiccup(t *testing.T) {
 	t.Parallel()
-	for _, f := range []fakemeta.Fault{
+	for i, f := range []fakemeta.Fault{
 		{Action: "pre_accept", HTTPStatus: 503},
 		{Action: "pre_accept", DropResponse: true},
 		{Action: "pre_accept", DropRequest: true},
@@ -231,7 +232,7 @@ func TestAcceptSurvivesAHiccup(t *testing.T) {
 	} {
 		t.Run(f.Action, func(t *testing.T) {
 			t.Parallel()
-			s := newScene(t, "hiccup", worldOptions{faults: []fakemeta.Fault{f}}, nil)
+			s := newScene(t, fmt.Sprint("hiccup-", i), worldOptions{faults: []fakemeta.Fault{f}}, nil)
 			require.NoError(t, s.call.HangUp())
 			requireOver(t, s.call)
 			s.nothingLeft(s.room)
