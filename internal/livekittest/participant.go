@@ -47,7 +47,7 @@ type Participant struct {
 	events  *journal[Event]
 	hearing sync.WaitGroup // one per subscribed track
 	// abandoned are the attempts to join before this one, which the SDK ends only after its connect timeout.
-	abandoned []<-chan error
+	abandoned []<-chan struct{}
 
 	mu         sync.Mutex
 	recordings map[string]*Recording // by identity
@@ -65,11 +65,11 @@ func (s *Server) Join(ctx context.Context, options ParticipantOptions) (*Partici
 			return nil, err
 		}
 	}
-	var abandoned []<-chan error
+	var abandoned []<-chan struct{}
 	for {
-		p, connected, err := s.tryJoin(ctx, options, token)
+		p, ended, err := s.tryJoin(ctx, options, token)
 		if errors.Is(err, errDoomed) && ctx.Err() == nil {
-			abandoned = append(abandoned, connected)
+			abandoned = append(abandoned, ended)
 			continue
 		}
 		if err != nil {
@@ -83,15 +83,16 @@ func (s *Server) Join(ctx context.Context, options ParticipantOptions) (*Partici
 // errDoomed is returned by tryJoin when it met the SDK's race that sdklog.WatchJoin tells of.
 var errDoomed = errors.New("livekittest: connection attempt failed at once")
 
-func (s *Server) tryJoin(ctx context.Context, options ParticipantOptions, token string) (*Participant, <-chan error, error) {
-	p := &Participant{
+func (s *Server) tryJoin(ctx context.Context, options ParticipantOptions, token string) (p *Participant, ended <-chan struct{}, err error) {
+	p = &Participant{
 		name: options.Room, events: newJournal[Event](),
 		recordings: make(map[string]*Recording), heard: make(map[*webrtc.TrackRemote]bool),
 	}
 	p.room = lksdk.NewRoom(p.callbacks())
 	log, doomed := sdklog.WatchJoin(options.Logger)
-	connected := make(chan error, 1)
+	connected, over := make(chan error, 1), make(chan struct{})
 	go func() {
+		defer close(over)
 		connected <- p.room.JoinWithContextAndToken(ctx, s.URL(), token,
 			lksdk.WithAutoSubscribe(!options.Deaf),
 			lksdk.WithSinglePeerConnection(),
@@ -103,16 +104,16 @@ func (s *Server) tryJoin(ctx context.Context, options ParticipantOptions, token 
 	select {
 	case <-doomed:
 		p.room.Disconnect()
-		return nil, connected, errDoomed
-	case err := <-connected:
+		return nil, over, errDoomed
+	case err = <-connected:
 		if err != nil {
-			return nil, nil, fmt.Errorf("join room: %w", sdklog.Error(err))
+			return nil, over, fmt.Errorf("join room: %w", sdklog.Error(err))
 		}
 	}
 	for _, other := range p.room.GetRemoteParticipants() {
 		p.events.append(Event{Type: EventJoined, Time: time.Now(), Identity: other.Identity(), Attributes: other.Attributes()})
 	}
-	return p, connected, nil
+	return p, over, nil
 }
 
 func (s *Server) joinToken(options ParticipantOptions) (string, error) {

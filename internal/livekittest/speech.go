@@ -95,7 +95,7 @@ func (r *Recording) streams() [][]HeardPacket {
 	}
 	for _, stream := range streams {
 		slices.SortStableFunc(stream, func(a, b HeardPacket) int {
-			return int(int32(a.Timestamp - b.Timestamp)) //nolint:gosec // RTP arithmetic
+			return int(int32(a.Timestamp - b.Timestamp)) // RTP arithmetic: modulo 2^32
 		})
 	}
 	return streams
@@ -114,7 +114,7 @@ func layOut(out []int16, stream []HeardPacket, offset, sampleRate int) ([]int16,
 		if err != nil {
 			return nil, fmt.Errorf("decode recording, packet %d: %w", p.Sequence, err)
 		}
-		at := offset + int(uint64(p.Timestamp-stream[0].Timestamp)*uint64(sampleRate)/clockRate) //nolint:gosec // < 2^48
+		at := offset + int(uint64(p.Timestamp-stream[0].Timestamp)*uint64(sampleRate)/clockRate)
 		if at+n > limit {
 			return nil, errors.New("decode recording: timestamps jump")
 		}

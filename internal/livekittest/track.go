@@ -109,7 +109,7 @@ func (t *Track) send(packet Packet, first bool) error {
 	if first && !t.freeze && !t.lastSent.IsZero() {
 		pause := time.Since(t.lastSent).Round(frameDuration)
 		if pause > frameDuration {
-			t.timestamp += uint32((pause - frameDuration) / frameDuration * frameTicks) //nolint:gosec // wraps as RTP does
+			t.timestamp += uint32((pause - frameDuration) / frameDuration * frameTicks)
 		}
 	}
 	p := &rtp.Packet{

@@ -67,7 +67,7 @@ func (w *AgentWorker) register() error {
 	err := w.write(&livekit.WorkerMessage{Message: &livekit.WorkerMessage_Register{Register: &livekit.RegisterWorkerRequest{
 		Type: livekit.JobType_JT_ROOM, AgentName: w.options.AgentName, Version: "1.0.0",
 		AllowedPermissions: &livekit.ParticipantPermission{
-			CanPublish: true, CanSubscribe: true, CanPublishData: true, CanUpdateMetadata: true, Agent: true,
+			CanPublish: true, CanSubscribe: true, CanPublishData: true, CanUpdateMetadata: true,
 		},
 	}}})
 	if err != nil {

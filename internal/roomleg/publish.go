@@ -12,8 +12,8 @@ import (
 )
 
 // Publish adds the microphone track, which tells agents that the call is answered: they accept audio of source MICROPHONE
-// only. What WriteRTP gets from now on is sent. Publishing again does nothing. If ctx ends first the track may still
-// appear; leave then.
+// only, and returns when the room has it. What WriteRTP gets from now on is sent. Publishing again does nothing. If ctx
+// ends first the track may still appear; leave then.
 func (l *Leg) Publish(ctx context.Context) error {
 	l.publishing.Lock()
 	defer l.publishing.Unlock()
@@ -39,6 +39,9 @@ func (l *Leg) Publish(ctx context.Context) error {
 	select {
 	case err = <-published:
 		err = sdklog.Error(err)
+		if err == nil {
+			err = l.awaitBound(ctx)
+		}
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	case <-l.done:
@@ -49,4 +52,17 @@ func (l *Leg) Publish(ctx context.Context) error {
 		return fmt.Errorf("publish microphone: %w", err)
 	}
 	return nil
+}
+
+// awaitBound waits for the end of the negotiation that the SDK has begun. Leaving in the middle of it would leak a goroutine
+// of Pion's (RTPSender.Send and Stop at the same time).
+func (l *Leg) awaitBound(ctx context.Context) error {
+	select {
+	case <-l.voice.bound:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-l.done:
+		return ErrNotInRoom
+	}
 }

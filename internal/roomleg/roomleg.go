@@ -209,7 +209,9 @@ func (l *Leg) connect(ctx context.Context, agents []*livekit.RoomAgentDispatch) 
 		return fmt.Errorf("join room: %w", errDoomed)
 	case <-ctx.Done():
 		go func() {
-			<-connected
+			if lateErr := <-connected; lateErr != nil {
+				l.log.Debug("abandoned attempt to join failed", "error", sdklog.Error(lateErr))
+			}
 			l.room.Disconnect()
 		}()
 		return fmt.Errorf("join room: %w", context.Cause(ctx))

@@ -2,6 +2,7 @@ package roomleg
 
 import (
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,6 +38,7 @@ const (
 // voice is the way of the phone's packets to the room's track. One goroutine writes, any may move the gate.
 type voice struct {
 	track *lksdk.LocalTrack
+	bound chan struct{} // closed when the track has a connection for the first time
 
 	gate         atomic.Int32
 	heldSince    atomic.Int64 // Unix ns
@@ -63,7 +65,11 @@ type Stats struct {
 	Listening int
 }
 
-func newVoice(track *lksdk.LocalTrack) *voice { return &voice{track: track} }
+func newVoice(track *lksdk.LocalTrack) *voice {
+	v := &voice{track: track, bound: make(chan struct{})}
+	track.OnBind(sync.OnceFunc(func() { close(v.bound) }))
+	return v
+}
 
 func (v *voice) shut() { v.gate.Store(gateShut) }
 

@@ -107,7 +107,7 @@ func newStoppedTimer() *time.Timer {
 // observe compares the room with what the leg does about it.
 func (l *Leg) observe(asked map[string]bool) {
 	others := l.room.GetRemoteParticipants()
-	l.voice.listeners.Store(int32(len(others))) //nolint:gosec // a room holds fewer
+	l.voice.listeners.Store(int32(len(others)))
 	for _, other := range others {
 		if kind := other.Kind(); kind == lksdk.ParticipantSIP || kind == lksdk.ParticipantConnector {
 			l.setReady()

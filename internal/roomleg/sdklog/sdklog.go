@@ -18,6 +18,8 @@ import (
 	"github.com/livekit/protocol/logger"
 	"github.com/livekit/protocol/logger/zaputil"
 	lksdk "github.com/livekit/server-sdk-go/v2"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 )
 
 // passed are the keys whose values are known to hold neither secrets nor personal data. All others are dropped.
@@ -101,11 +103,32 @@ func WatchJoin(out *slog.Logger) (logger.Logger, <-chan struct{}) {
 
 var global sync.Once
 
-// SetGlobal gives the SDK's process-wide logger, which Pion uses inside all rooms, to out. Only the first call of the
-// process counts: the SDK reads that variable without a lock.
+// SetGlobal gives the SDK's process-wide logger, which Pion uses inside all rooms, to out; nil discards it. Only the first
+// call of the process counts: the SDK reads that variable without a lock.
 func SetGlobal(out *slog.Logger) {
-	global.Do(func() { lksdk.SetLogger(New(out)) })
+	global.Do(func() { lksdk.SetLogger(pionLogger{New(out).(sdkLogger)}) })
 }
+
+// pionLogger is an sdkLogger that LiveKit's adapter for Pion can ask for its level (logger.ZapLogger). Of any other logger
+// it does not ask, and formats every trace and debug line of Pion's for nothing: that costs time with each packet, and
+// printing tracks while they are being set up is a data race.
+type pionLogger struct{ sdkLogger }
+
+// ToZap is part of logger.ZapLogger. Nobody calls it here.
+func (pionLogger) ToZap() *zap.SugaredLogger { return zap.NewNop().Sugar() }
+
+// ComponentLeveler is part of logger.ZapLogger.
+func (l pionLogger) ComponentLeveler() logger.ZapComponentLeveler { return l }
+
+// ComponentLevel lets Pion's warnings and errors pass.
+func (l pionLogger) ComponentLevel(string) zapcore.LevelEnabler {
+	return zap.LevelEnablerFunc(func(level zapcore.Level) bool {
+		return level >= zapcore.WarnLevel && l.out.Enabled(context.Background(), slog.LevelWarn)
+	})
+}
+
+// WithMinLevel is part of logger.ZapLogger.
+func (l pionLogger) WithMinLevel(zapcore.LevelEnabler) logger.Logger { return l }
 
 func (l sdkLogger) Debugw(string, ...any) {}
 

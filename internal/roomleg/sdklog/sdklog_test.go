@@ -36,6 +36,26 @@ func TestNothingSecretPasses(t *testing.T) {
 	require.Contains(t, text, "level=WARN")
 }
 
+func TestLostRaceIsTold(t *testing.T) {
+	l, doomed := sdklog.WatchJoin(nil)
+	l = l.WithValues("transport", "PUBLISHER")
+	isDoomed := func() bool {
+		select {
+		case <-doomed:
+			return true
+		default:
+			return false
+		}
+	}
+	l.Errorw("could not set remote description", errors.New("no such media section"))
+	require.False(t, isDoomed())
+	for range 2 {
+		l.Errorw("could not set remote description",
+			errors.New("InvalidModificationError: invalid proposed signaling state transition: stable->SetRemote(answer)->stable"))
+	}
+	require.True(t, isDoomed())
+}
+
 func TestErrorKeepsContextCausesAndHidesURLs(t *testing.T) {
 	err := sdklog.Error(&url.Error{Op: "Get", URL: "http://h/rtc?join_request=c2VjcmV0", Err: context.DeadlineExceeded})
 	require.ErrorIs(t, err, context.DeadlineExceeded)
