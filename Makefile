@@ -48,10 +48,18 @@ help: ## Show this list
 	  /^[a-z][a-z-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
-demo: deps livekit-server ## Two calls through a fake Meta and a real livekit-server, no account needed
+demo: demo-program ## Two calls through a fake Meta and a real livekit-server, no account needed; then your own
+	@exec $(TOOLS)/demo
+
+.PHONY: demo-once
+demo-once: demo-program ## The same two calls; the exit code tells whether both ends heard each other
+	@exec $(TOOLS)/demo --once
+
+# Not `go run`: it does not pass a SIGTERM on, and everything would be left running.
+.PHONY: demo-program
+demo-program: build livekit-server
 	@mkdir -p $(TOOLS)
-	go build -ldflags '$(LDFLAGS)' -o $(TOOLS)/demo ./internal/demo
-	@$(TOOLS)/demo
+	go build -o $(TOOLS)/demo ./internal/demo
 
 .PHONY: build
 build: deps ## Build bin/livekit-connector and bin/fakemeta

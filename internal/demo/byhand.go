@@ -27,9 +27,9 @@ const (
 
 // manual is what a person can do now. Every command runs as it is printed, in any folder.
 var manual = template.Must(template.New("manual").Parse(`
-Everything stays up until Ctrl-C. The phone of {{.User}} is yours. It picks up {{.Ringing}} after it rings and says the same
-words over and over; the agent greets it and then repeats what it hears, a second later. Hang up after 15 s or more and
-the call is judged here.
+Everything stays up until Ctrl-C. The phone of {{.User}} is yours. It picks up {{.Ringing}} after it began to ring and
+says the same words over and over; the agent greets it, then repeats what it hears, a second later. The call is judged
+here when you hang up; give it 20 seconds.
 
   The user calls the business:
 
@@ -61,7 +61,8 @@ curl -sS {{.Control}}/calls/last/timeline
 
 `))
 
-// byHand leaves the stage to the user until ctx ends, and prints a line about each call that he made.
+// byHand leaves the stage to the user and prints a line about each call that he made, until ctx ends, whose cause it
+// returns.
 func (s *stage) byHand(ctx context.Context) error {
 	s.meta.User(handUser).SetAnswering(fakemeta.Answering{PickUpAfter: handRinging})
 	events := s.meta.Events()
@@ -79,7 +80,7 @@ func (s *stage) byHand(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			s.out.printf("stopping\n")
-			return nil
+			return context.Cause(ctx)
 		case err != nil:
 			return fmt.Errorf("watch the calls: %w", err)
 		}
@@ -100,6 +101,16 @@ var directions = map[fakemeta.Direction]string{
 
 func clock() string { return time.Now().Format("15:04:05") }
 
+// commands is what the manual's commands need to know.
+type commands struct {
+	Control, Connector      string // URLs
+	Key, Secret, Token      string // of LiveKit's API
+	Folder                  string
+	User, Number, MetaToken string
+	Version, Agent, NodeSDK string
+	Ringing, Validity       string
+}
+
 // manual fills in the commands.
 func (s *stage) manual() (string, error) {
 	token, err := auth.NewAccessToken(s.liveKit.APIKey(), s.liveKit.APISecret()).
@@ -107,13 +118,33 @@ func (s *stage) manual() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("sign a token: %w", err)
 	}
-	var b bytes.Buffer
-	err = manual.Execute(&b, map[string]any{
-		"User": handUser, "Ringing": handRinging, "Control": s.meta.ControlURL(), "Connector": s.connectorURL,
-		"Validity": "2 hours", "Token": token, "Number": numberID, "MetaToken": metaToken, "Version": graphVersion,
-		"Agent": agentName, "Folder": s.folder, "NodeSDK": nodeSDK, "Key": s.liveKit.APIKey(), "Secret": s.liveKit.APISecret(),
+	return writeManual(commands{
+		Control: s.meta.ControlURL(), Connector: s.connectorURL,
+		Key: s.liveKit.APIKey(), Secret: s.liveKit.APISecret(), Token: token, Folder: s.folder,
 	})
-	return b.String(), err
+}
+
+func writeManual(c commands) (string, error) {
+	c.User, c.Number, c.MetaToken = handUser, numberID, metaToken
+	c.Version, c.Agent, c.NodeSDK = graphVersion, agentName, nodeSDK
+	c.Ringing, c.Validity = words(handRinging), words(tokenValidity)
+	var b bytes.Buffer
+	if err := manual.Execute(&b, c); err != nil {
+		return "", fmt.Errorf("write the manual: %w", err)
+	}
+	return b.String(), nil
+}
+
+// words writes whole seconds or hours as people do.
+func words(d time.Duration) string {
+	n, unit := int(d.Seconds()), "second"
+	if d >= time.Hour {
+		n, unit = int(d.Hours()), "hour"
+	}
+	if n != 1 {
+		unit += "s"
+	}
+	return fmt.Sprintf("%d %s", n, unit)
 }
 
 // follow waits for the end of a call and says in a line how it was.

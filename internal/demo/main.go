@@ -29,9 +29,6 @@ const (
 	exitUsage  = 2
 )
 
-// errVerdict is returned when the demo ran and a call was not as it should be. What was wrong has been printed.
-var errVerdict = errors.New("a call was not as it should be")
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)                         // a second signal ends the process at once, and the kernel its children
@@ -49,36 +46,34 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err != nil || flags.NArg() > 0:
 		return exitUsage
 	}
-	err := show(ctx, *once, &printer{w: stdout})
+	good, err := show(ctx, *once, &printer{w: stdout})
 	switch {
-	case err == nil:
-		return exitOK
-	case errors.Is(err, errVerdict):
-		return exitFailed
-	case ctx.Err() != nil:
+	case err != nil && ctx.Err() != nil:
 		fmt.Fprintln(stderr, "demo: stopped:", err)
-	default:
+	case err != nil:
 		fmt.Fprintln(stderr, "demo:", err)
+	case good:
+		return exitOK
 	}
 	return exitFailed
 }
 
-// show sets the stage, plays, and takes everything down again.
-func show(ctx context.Context, once bool, out *printer) (err error) {
+// show sets the stage, plays, and takes everything down again. It reports whether the calls were good; if not, it has
+// been printed what was wrong.
+func show(ctx context.Context, once bool, out *printer) (good bool, err error) {
 	s := &stage{out: out, preferFixedPorts: !once}
 	defer func() { err = errors.Join(err, s.close()) }()
-	if err := s.set(ctx); err != nil {
-		return err
+	if err = s.set(ctx); err != nil {
+		return false, err
 	}
-	verdict := s.play(ctx)
-	if verdict != nil && !errors.Is(verdict, errVerdict) {
-		return verdict
+	playing, release := s.connector.bound(ctx, "the connector")
+	defer release()
+	if good, err = s.play(playing); err != nil || once {
+		return good, err
 	}
-	if once {
-		return verdict
+	err = s.byHand(playing)
+	if ctx.Err() != nil {
+		err = nil // Ctrl-C is how it should end
 	}
-	if err := s.byHand(ctx); err != nil {
-		return err
-	}
-	return verdict
+	return good, err
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"os/exec"
@@ -47,9 +46,28 @@ func startProcess(cmd *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-// stop asks the process to end, waits for it and kills it if that takes too long.
+// bound returns a context that ends when ctx or the process does, with a cause that says so.
+func (p *process) bound(ctx context.Context, name string) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-p.exited:
+			cancel(fmt.Errorf("%s exited: %w", name, p.err))
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
+// stop asks the process to end, waits for it and kills it if that takes too long. One that is gone before was missed by
+// whoever needed it (see bound).
 func (p *process) stop() error {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM) // one that is gone is what we want
+	select {
+	case <-p.exited:
+		return nil
+	default:
+	}
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // one that just went is what we want
 	timer := time.NewTimer(stopTimeout)
 	defer timer.Stop()
 	select {
@@ -90,18 +108,12 @@ func startConnector(ctx context.Context, o connectorOptions) (*process, string, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	ctx, exited := context.WithCancelCause(ctx)
-	defer exited(nil)
-	go func() {
-		select {
-		case <-p.exited:
-			exited(fmt.Errorf("it exited (%w) and said: %s", p.err, o.log.lastText()))
-		case <-ctx.Done():
-		}
-	}()
+	ctx, release := p.bound(ctx, "it")
+	defer release()
 	url, err := waitReady(ctx, o.log)
 	if err != nil {
-		return nil, "", errors.Join(fmt.Errorf("wait for the connector: %w", err), p.stop())
+		_ = p.stop() // how it ends now tells less
+		return nil, "", fmt.Errorf("wait for the connector: %w; its last word: %s", err, o.log.lastText())
 	}
 	return p, url, nil
 }

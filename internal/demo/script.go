@@ -20,51 +20,62 @@ const (
 	endTimeout = 10 * time.Second
 )
 
-// play has two calls made and says how they were. It returns errVerdict if one was not good.
-func (s *stage) play(ctx context.Context) error {
-	var bad bool
-	for _, scene := range []struct {
-		title string
-		place func(context.Context) (*fakemeta.Call, error)
-		end   func(context.Context, *fakemeta.Call) error
-	}{
+// scene is one call: placed by one side, talked in, ended by one side.
+type scene struct {
+	title string
+	place func(context.Context) (*fakemeta.Call, error)
+	end   func(context.Context, *fakemeta.Call) error
+}
+
+// play has two calls made, says how they were, and reports whether both were good. An error says that there was no
+// playing on.
+func (s *stage) play(ctx context.Context) (good bool, err error) {
+	good = true
+	for _, sc := range []scene{
 		{"INBOUND CALL: a WhatsApp user calls, speaks, hears the greeting, hangs up", s.placeInbound, userHangsUp},
 		{"OUTBOUND CALL: the business dials, the user picks up after 1.5 s, the business hangs up", s.placeOutbound, s.businessHangsUp},
 	} {
-		s.out.printf("%s ...\n", scene.title)
-		ok, err := s.scene(ctx, scene.title, scene.place, scene.end)
+		s.out.printf("%s\n", sc.title)
+		ok, late := s.perform(ctx, sc)
+		if !ok && late > tooLate && ctx.Err() == nil {
+			s.out.printf("  This machine was too busy to judge by: for %d ms it ran nothing. Once more.\n\n", late.Milliseconds())
+			ok, _ = s.perform(ctx, sc)
+		}
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return false, context.Cause(ctx)
 		}
-		if err != nil {
-			s.out.printf("  FAILED: %v\n\n", err)
-		}
-		bad = bad || !ok || err != nil
+		good = good && ok
 	}
-	if bad {
+	if good {
+		s.out.printf("demo: OK\n")
+	} else {
 		s.out.printf("demo: FAILED, see above; logs are in %s\n", s.folder)
-		return errVerdict
 	}
-	s.out.printf("demo: OK\n")
-	return nil
+	return good, nil
 }
 
-// scene is one call: placed, talked, ended, judged. An error says that it did not even get so far.
-func (s *stage) scene(
-	ctx context.Context, title string,
-	place func(context.Context) (*fakemeta.Call, error), end func(context.Context, *fakemeta.Call) error,
-) (ok bool, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, callTimeout, fmt.Errorf("the call did not get on within %v", callTimeout))
+// perform plays a scene, prints what became of it and says how late the machine was at worst meanwhile.
+func (s *stage) perform(demo context.Context, sc scene) (ok bool, late time.Duration) {
+	m := startMetronome()
+	defer func() { late = m.stop() }()
+	ctx, cancel := context.WithTimeoutCause(demo, callTimeout, fmt.Errorf("the call did not get on within %v", callTimeout))
 	defer cancel()
-	c, err := place(ctx)
-	if err != nil {
-		return false, err
+	c, err := sc.place(ctx)
+	switch {
+	case demo.Err() != nil:
+		return false, 0
+	case err != nil:
+		s.out.printf("  FAILED: %v\n\n", err)
+		return false, 0
 	}
 	talked := s.talk(ctx, c)
-	if err := end(ctx, c); err != nil {
+	if err := sc.end(ctx, c); err != nil {
 		talked = errors.Join(talked, err)
 	}
-	return s.curtain(title, c, talked), nil
+	if demo.Err() != nil {
+		return false, 0 // Ctrl-C: nobody wants to read about half a call
+	}
+	return s.curtain(c, talked), 0
 }
 
 func (s *stage) placeInbound(ctx context.Context) (*fakemeta.Call, error) {
@@ -82,7 +93,7 @@ func (s *stage) placeOutbound(ctx context.Context) (*fakemeta.Call, error) {
 	if c := s.meta.Call(id); c != nil {
 		return c, nil
 	}
-	return nil, errors.New("Meta does not know the call that the connector placed")
+	return nil, errors.New("the call that the connector placed is unknown to Meta")
 }
 
 // talk returns when both ends have said everything and the last of it had time to arrive.
@@ -122,7 +133,7 @@ func (s *stage) businessHangsUp(ctx context.Context, c *fakemeta.Call) error {
 
 // curtain waits until everybody has noticed the end of a call and prints timeline and verdict. It has a time limit of
 // its own, so that a call that got stuck is shown as far as it got.
-func (s *stage) curtain(title string, c *fakemeta.Call, talked error) bool {
+func (s *stage) curtain(c *fakemeta.Call, talked error) bool {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), endTimeout, errors.New("not within 10 s"))
 	defer cancel()
 	ended, m, complaints := s.awaitEnd(ctx, c)

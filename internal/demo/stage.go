@@ -38,6 +38,7 @@ type stage struct {
 	notes        *notebook
 	liveKit      *livekittest.Server
 	meta         *fakemeta.Server
+	connector    *process
 	connectorLog *connectorLog
 	connectorURL string
 	app          *application
@@ -149,7 +150,7 @@ func (s *stage) startConnector(ctx context.Context, binary string) error {
 		return fmt.Errorf("%w (its log: %s)", err, filepath.Join(s.folder, "connector.log"))
 	}
 	s.onClose("the connector", p.stop)
-	s.connectorURL = url
+	s.connector, s.connectorURL = p, url
 	s.out.printf("%-15s %s  (process %d)\n", "connector", url, p.cmd.Process.Pid)
 	return nil
 }
@@ -168,7 +169,7 @@ func (s *stage) startPeople(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.meta.VerifyWebhook(ctx, numberID); err != nil {
+	if err = s.meta.VerifyWebhook(ctx, numberID); err != nil {
 		return err
 	}
 	s.out.printf("%-15s %s  (verified by Meta's challenge)\n", "application", s.app.url)
@@ -182,7 +183,7 @@ func (s *stage) startPeople(ctx context.Context) (err error) {
 
 // logFile opens a file for the log of a part; close closes it after the part.
 func (s *stage) logFile(name string) (io.Writer, error) {
-	f, err := os.Create(filepath.Join(s.folder, name))
+	f, err := os.Create(filepath.Join(s.folder, name)) //nolint:gosec // names of ours
 	if err != nil {
 		return nil, fmt.Errorf("open a log: %w", err)
 	}
