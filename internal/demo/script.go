@@ -69,8 +69,8 @@ func (s *stage) perform(demo context.Context, sc scene) (ok bool, late time.Dura
 		return false, 0
 	}
 	talked := s.talk(ctx, c)
-	if err := sc.end(ctx, c); err != nil {
-		talked = errors.Join(talked, err)
+	if err := sc.end(ctx, c); err != nil && talked == nil {
+		talked = err
 	}
 	if demo.Err() != nil {
 		return false, 0 // Ctrl-C: nobody wants to read about half a call
