@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -45,8 +46,8 @@ func TestTwoHundredCallsLeaveNothing(t *testing.T) {
 	ctx := wait(t)
 	for runtime.NumGoroutine() > goroutines+10 || openFiles() > sockets+5 {
 		runtime.Gosched()
-		require.NoError(t, ctx.Err(), "%d goroutines, %d before; %d files, %d before",
-			runtime.NumGoroutine(), goroutines, openFiles(), sockets)
+		require.NoError(t, ctx.Err(), "%d goroutines, %d before; %d files, %d before: %s",
+			runtime.NumGoroutine(), goroutines, openFiles(), sockets, fileKinds())
 	}
 	require.Zero(t, w.meta.ActiveCalls())
 	require.Contains(t, w.metrics(), `livekit_connector_calls_active{direction="inbound"} 0`)
@@ -75,4 +76,27 @@ func openFiles() int {
 		return 0
 	}
 	return len(entries)
+}
+
+// fileKinds says what the open files are.
+func fileKinds() map[string]int {
+	inodes := map[string]string{}
+	for _, kind := range []string{"tcp", "tcp6", "udp", "udp6"} {
+		table, _ := os.ReadFile("/proc/self/net/" + kind)
+		for line := range strings.Lines(string(table)) {
+			if f := strings.Fields(line); len(f) > 9 {
+				inodes["socket:["+f[9]+"]"] = kind + " state " + f[3]
+			}
+		}
+	}
+	kinds := map[string]int{}
+	entries, _ := os.ReadDir("/proc/self/fd")
+	for _, e := range entries {
+		name, _ := os.Readlink("/proc/self/fd/" + e.Name())
+		if kind, ok := inodes[name]; ok {
+			name = kind
+		}
+		kinds[name]++
+	}
+	return kinds
 }

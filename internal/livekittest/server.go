@@ -107,7 +107,7 @@ func (s *Server) choosePorts() (err error) {
 	return errors.Join(err, c.Close())
 }
 
-func (s *Server) config() (string, error) {
+func (s *Server) config(stunAddr string) (string, error) {
 	type settings = map[string]any
 	level := s.options.LogLevel
 	if level == "" {
@@ -130,6 +130,7 @@ func (s *Server) config() (string, error) {
 			"node_ip":                   "127.0.0.1",
 			"enable_loopback_candidate": true,
 			"interfaces":                settings{"includes": []string{"lo"}},
+			"stun_servers":              []string{stunAddr},
 		},
 	})
 	return string(body), err
@@ -137,9 +138,13 @@ func (s *Server) config() (string, error) {
 
 // run starts the process and waits until the server answers.
 func (s *Server) run(ctx context.Context) error {
-	config, err := s.config()
+	stunServer, err := startSTUN()
 	if err != nil {
-		return fmt.Errorf("write livekit-server configuration: %w", err)
+		return err
+	}
+	config, err := s.config(stunServer.addr())
+	if err != nil {
+		return errors.Join(fmt.Errorf("write livekit-server configuration: %w", err), stunServer.close())
 	}
 	cmd := exec.Command(s.options.Binary) //nolint:gosec,noctx // the binary under test; it outlives ctx and ends by Stop
 	cmd.Env = append(os.Environ(), "LIVEKIT_CONFIG="+config)
@@ -148,9 +153,9 @@ func (s *Server) run(ctx context.Context) error {
 		output = io.MultiWriter(&s.log, s.options.LogOutput)
 	}
 	cmd.Stdout, cmd.Stderr = output, output
-	p, err := startProcess(cmd)
+	p, err := startProcess(cmd, stunServer.close)
 	if err != nil {
-		return fmt.Errorf("start livekit-server: %w", err)
+		return errors.Join(fmt.Errorf("start livekit-server: %w", err), stunServer.close())
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -298,8 +303,9 @@ type process struct {
 }
 
 // startProcess starts cmd in a goroutine that keeps its thread until the process is gone, because the kernel's
-// parent-death signal (see dieWithParent) follows the thread that started the child.
-func startProcess(cmd *exec.Cmd) (*process, error) {
+// parent-death signal (see dieWithParent) follows the thread that started the child. What serves the process is ended
+// after it, unless it did not start.
+func startProcess(cmd *exec.Cmd, afterwards func() error) (*process, error) {
 	p := &process{cmd: cmd, exited: make(chan struct{})}
 	dieWithParent(cmd)
 	started := make(chan error, 1)
@@ -312,7 +318,7 @@ func startProcess(cmd *exec.Cmd) (*process, error) {
 			return
 		}
 		started <- nil
-		p.err = cmd.Wait()
+		p.err = errors.Join(cmd.Wait(), afterwards())
 	}()
 	if err := <-started; err != nil {
 		return nil, err
