@@ -141,11 +141,11 @@ func TestPreRollKeepsTheNewest(t *testing.T) {
 	require.NoError(t, err)
 	v := newVoice(track)
 	v.hold(time.Now())
-	for i := range 30 {
+	for i := range 60 {
 		p := &rtp.Packet{Header: rtp.Header{SequenceNumber: uint16(i), Timestamp: ^uint32(0) - 5000 + uint32(i)*960}, Payload: []byte{byte(i)}}
 		require.NoError(t, v.write(p))
 	}
-	require.Len(t, v.held, 20, "400 ms")
+	require.Len(t, v.held, 50, "one second")
 	require.Equal(t, byte(10), v.held[0].Payload[0])
 	require.Equal(t, uint64(10), v.overflowed.Load())
 

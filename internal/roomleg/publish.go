@@ -17,7 +17,7 @@ import (
 func (l *Leg) Publish(ctx context.Context) error {
 	l.publishing.Lock()
 	defer l.publishing.Unlock()
-	if l.voice.gate.Load() != gateShut {
+	if g := l.voice.gate.Load(); g == gateHeld || g == gateOpen {
 		return nil
 	}
 	published := make(chan error, 1)
@@ -26,7 +26,7 @@ func (l *Leg) Publish(ctx context.Context) error {
 		l.mu.Unlock()
 		return fmt.Errorf("publish microphone: %w", ErrNotInRoom)
 	}
-	l.voice.hold(time.Now()) // before the track is there: what comes meanwhile are the first words
+	l.voice.hold(time.Now()) // before the track is there: what came and comes meanwhile are the first words
 	l.tasks.Go(func() {      // the SDK waits up to 10 s and heeds no context
 		_, err := l.room.LocalParticipant.PublishTrack(l.voice.track, &lksdk.TrackPublicationOptions{
 			Name: l.opts.Identity, Source: livekit.TrackSource_MICROPHONE,

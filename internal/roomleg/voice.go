@@ -17,22 +17,27 @@ import (
 // reads them to find out whose they are). So the caller's first words are held back until the server says that the track
 // is subscribed, and a little longer.
 const (
-	// preRoll is how much of the newest audio is kept meanwhile. Measured from Publish to "subscribed": 180 ms.
-	preRoll = 400 * time.Millisecond
+	// preRoll is how much of the newest audio is kept meanwhile. Measured from Publish to "subscribed" on one machine: 180 ms;
+	// over a network some round trips come to that. The listeners' jitter buffers catch up with what comes at once.
+	preRoll = time.Second
+	// earlyRoll is how much is kept before Publish: the first word can be faster than Meta's word that the call is answered.
+	earlyRoll = 300 * time.Millisecond
 	// settle is how long after "subscribed" the subscriber gets to apply the answer.
 	settle = 100 * time.Millisecond
 	// holdLimit ends the waiting for a subscriber: there may be none, or only hidden ones, of which we are not told.
 	holdLimit = time.Second
 
 	preRollTicks   = uint32(preRoll / time.Millisecond * media.ClockRate / 1000)
+	earlyRollTicks = uint32(earlyRoll / time.Millisecond * media.ClockRate / 1000)
 	preRollPackets = 64 // a bound for senders whose timestamps do not advance
 )
 
 // The gate of a voice.
 const (
-	gateShut int32 = iota // before Publish, after Leave: dropped
-	gateHeld              // published, nobody hears yet: kept in the pre-roll
-	gateOpen              // straight to the track
+	gateEarly int32 = iota // before Publish: a little is kept
+	gateHeld               // published, nobody hears yet: kept in the pre-roll
+	gateOpen               // straight to the track
+	gateShut               // after Leave, or a Publish that failed: dropped
 )
 
 // voice is the way of the phone's packets to the room's track. One goroutine writes, any may move the gate.
@@ -54,7 +59,7 @@ type voice struct {
 type Stats struct {
 	// Sent were handed to the room's connection.
 	Sent uint64
-	// Unpublished came before Publish or after Leave and were dropped.
+	// Unpublished came after Leave and were dropped.
 	Unpublished uint64
 	// Unbound came while there was no connection to the room. LiveKit's SDK takes such packets without a word.
 	Unbound uint64
@@ -82,7 +87,7 @@ func (v *voice) hold(now time.Time) {
 
 // holdAgain is hold for a track that lost its subscribers, with the connection.
 func (v *voice) holdAgain(now time.Time) {
-	if v.gate.Load() != gateShut {
+	if g := v.gate.Load(); g == gateHeld || g == gateOpen {
 		v.hold(now)
 	}
 }
@@ -99,9 +104,12 @@ func (v *voice) write(p *rtp.Packet) error {
 		v.unpublished.Add(1)
 		v.held = nil
 		return nil
+	case gateEarly:
+		v.keep(p, earlyRollTicks)
+		return nil
 	case gateHeld:
 		if !v.due(time.Now()) || !v.gate.CompareAndSwap(gateHeld, gateOpen) {
-			v.keep(p)
+			v.keep(p, preRollTicks)
 			return nil
 		}
 	}
@@ -128,14 +136,15 @@ func (v *voice) due(now time.Time) bool {
 	return v.listeners.Load() == 0 || now.UnixNano()-v.heldSince.Load() >= int64(holdLimit)
 }
 
-func (v *voice) keep(p *rtp.Packet) {
+// keep adds to the pre-roll and shortens it to a length in ticks.
+func (v *voice) keep(p *rtp.Packet, length uint32) {
 	v.held = append(v.held, &rtp.Packet{
 		Header: rtp.Header{
 			Version: 2, Marker: p.Marker, SequenceNumber: p.SequenceNumber, Timestamp: p.Timestamp,
 		},
 		Payload: slices.Clone(p.Payload),
 	})
-	for len(v.held) > preRollPackets || p.Timestamp-v.held[0].Timestamp >= preRollTicks && len(v.held) > 1 {
+	for len(v.held) > preRollPackets || p.Timestamp-v.held[0].Timestamp >= length && len(v.held) > 1 {
 		v.held = slices.Delete(v.held, 0, 1)
 		v.overflowed.Add(1)
 	}
