@@ -39,6 +39,8 @@ const (
 	// SDP, so the first ClientHello is usually lost. With RFC 6347's 1 s that
 	// clips three seconds of the caller.
 	dtlsInterval = 100 * time.Millisecond
+	// relayWait is the head start of direct paths over a TURN server's. Pion gives them 2 s, and the caller waits.
+	relayWait = 300 * time.Millisecond
 )
 
 // newPeerConnection builds Pion's engines and a connection of them, on the leg's
@@ -93,6 +95,7 @@ func (s *Stack) setICE(settings *webrtc.SettingEngine, patience time.Duration) e
 	// Pion gives up in two steps; the first means nothing to us.
 	settings.SetICETimeouts(patience/4, patience-patience/4, keepalive)
 	settings.SetICEMaxBindingRequests(maxChecks)
+	settings.SetRelayAcceptanceMinWait(relayWait)
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	settings.DisableActiveTCP(true)
 	settings.SetIncludeLoopbackCandidate(c.IncludeLoopback)
