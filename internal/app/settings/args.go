@@ -24,7 +24,7 @@ func FlagsOf(fields []Field) []Flag {
 }
 
 // ParseArgs splits a command line into flags and the words between them. It takes --name=value, --name value and, for
-// booleans, --name; one dash does as well as two, and everything after a lone -- is a word. Each unknown flag and each
+// booleans, --name alone, which a following true or false belongs to; one dash does as well as two, and everything after a lone -- is a word. Each unknown flag and each
 // flag without its value is a *KeyError.
 func ParseArgs(args []string, known []Flag) (flags map[string][]string, words []string, problems []error) {
 	flags = make(map[string][]string)
@@ -51,6 +51,9 @@ func ParseArgs(args []string, known []Flag) (flags map[string][]string, words []
 		case hasValue:
 		case known[i].Bool:
 			value = "true"
+			if len(args) > 0 && (args[0] == "true" || args[0] == "false") { // --help shows it so, and no command is called so
+				value, args = args[0], args[1:]
+			}
 		case len(args) == 0:
 			problems = append(problems, &KeyError{Where: "--" + name, Text: "needs a value"})
 			continue

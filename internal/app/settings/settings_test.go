@@ -223,6 +223,11 @@ func TestParseArgs(t *testing.T) {
 	require.Equal(t, []string{"run", "word", "--port"}, words)
 	require.Equal(t, map[string][]string{"on": {"true", "false"}, "port": {"-1"}}, flags)
 
+	flags, words, problems = settings.ParseArgs([]string{"--on", "false", "run", "--on", "true", "--on"}, known)
+	require.Empty(t, problems)
+	require.Equal(t, []string{"run"}, words)
+	require.Equal(t, map[string][]string{"on": {"false", "true", "true"}}, flags)
+
 	_, _, problems = settings.ParseArgs([]string{"--prot=secret", "--other", "--port"}, known)
 	require.EqualError(t, errors.Join(problems...), "--prot: unknown flag, did you mean --port?\n--other: unknown flag, did you mean --on?\n--port: needs a value")
 }
