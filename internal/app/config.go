@@ -49,7 +49,7 @@ type Config struct {
 type WhatsAppConfig struct {
 	GraphURL       string        `yaml:"graph_url" group:"WhatsApp" help:"Base URL of Meta's Graph API."`
 	APIVersions    []string      `yaml:"api_versions" help:"Graph API versions that requests may name, such as 23.0. Empty means any from 23.0 up."`
-	RequestTimeout time.Duration `yaml:"request_timeout" help:"How long one request to the Graph API may take. Below 8s, because SDKs give up at 10s."`
+	RequestTimeout time.Duration `yaml:"request_timeout" help:"How long one request to the Graph API may take. At most 8s, because SDKs give up at 10s."`
 }
 
 // ParticipantConfig is about what the room sees of a call.
