@@ -221,6 +221,21 @@ func TestWhereTheDocumentComesFrom(t *testing.T) {
 	}
 }
 
+func TestBrokenDocumentHidesNothing(t *testing.T) {
+	file := t.TempDir() + "/c.yaml"
+	for text, want := range map[string]string{
+		"ws_url: ws://x\n  api_key: k\n": "F: near line 2: mapping values are not allowed in this context",
+		"just words":                     "F:1: want keys and values, got a single value",
+		"port: 1\n---\nport: 2\n":        "F:2: a second YAML document: everything belongs into one",
+	} {
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+		_, err := parse(nil, "--config", file)
+		require.EqualError(t, err, strings.ReplaceAll(want, "F", file), "and not that keys are missing")
+	}
+	_, err := parse(nil, "--config", file+"x")
+	require.EqualError(t, err, "--config: open "+file+"x: no such file or directory")
+}
+
 func TestCommands(t *testing.T) {
 	for _, name := range commands {
 		line, err := parse(minimal, name)
@@ -232,6 +247,9 @@ func TestCommands(t *testing.T) {
 	require.Equal(t, CommandHelp, line.Command)
 	_, err = parse(minimal, "serve")
 	require.EqualError(t, err, `unknown command "serve": want one of run, config, check, healthcheck, help, version`)
+	_, err = parse(nil, "serve", "--port=-1")
+	require.EqualError(t, err, `unknown command "serve": want one of run, config, check, healthcheck, help, version
+--port: port: -1 is not between 0 and 65535`, "what is missing comes after what cannot be read")
 	_, err = parse(minimal, "check", "config")
 	require.EqualError(t, err, "one command at most, got check config")
 	require.Len(t, Problems(errors.Join(fs.ErrExist, fs.ErrClosed)), 2)

@@ -77,6 +77,8 @@ func ParseCommandLine(args []string, env Env) (*CommandLine, error) {
 	given, words, problems := settings.ParseArgs(args, known)
 
 	line := &CommandLine{Command: CommandRun, Config: DefaultConfig()}
+	// What is missing is only told of a configuration that was read to its end: else it would hide why it was not.
+	whole := true
 	switch {
 	case given["help"] != nil || given["h"] != nil:
 		line.Command = CommandHelp
@@ -86,8 +88,10 @@ func ParseCommandLine(args []string, env Env) (*CommandLine, error) {
 		return line, nil
 	case len(words) > 1:
 		problems = append(problems, &settings.KeyError{Text: fmt.Sprintf("one command at most, got %s", strings.Join(words, " "))})
+		whole = false
 	case len(words) == 1 && !slices.Contains(commands, words[0]):
 		problems = append(problems, &settings.KeyError{Text: fmt.Sprintf("unknown command %q: want one of %s", words[0], strings.Join(commands, ", "))})
+		whole = false
 	case len(words) == 1:
 		line.Command = words[0]
 	}
@@ -99,17 +103,27 @@ func ParseCommandLine(args []string, env Env) (*CommandLine, error) {
 	var err error
 	if in.DocumentName, in.Document, err = readDocument(fileFields, given, env); err != nil {
 		problems = append(problems, err)
+		whole = false
 	}
 	line.Origins, err = settings.Load(&line.Config, in)
 	problems = append(problems, unjoin(err)...)
-	problems = append(problems, line.validate(problems)...)
+	problems = append(problems, line.validate(problems, whole && !brokenDocument(err, in.DocumentName))...)
 	line.Config.normalise()
 	line.Warnings = settings.UnknownEnv(env.Environ, EnvPrefix, fields, "CONNECTOR_CONFIG_FILE", "CONNECTOR_CONFIG_BODY")
 	return line, errors.Join(problems...)
 }
 
-// validate adds the place to each problem of a value and drops those of keys that are known to be wrong already.
-func (l *CommandLine) validate(known []error) []error {
+// brokenDocument reports whether the document as a whole is wrong, rather than a key in it.
+func brokenDocument(err error, document string) bool {
+	return document != "" && slices.ContainsFunc(unjoin(err), func(err error) bool {
+		p, ok := errors.AsType[*settings.KeyError](err)
+		return ok && p.Key == "" && strings.HasPrefix(p.Where, document)
+	})
+}
+
+// validate adds the place to each problem of a value and drops those of keys that are known to be wrong already, and
+// without missing those of keys that nobody set.
+func (l *CommandLine) validate(known []error, missing bool) []error {
 	reported := make(map[string]bool)
 	for _, err := range known {
 		if p, ok := errors.AsType[*settings.KeyError](err); ok {
@@ -130,6 +144,9 @@ func (l *CommandLine) validate(known []error) []error {
 		key, _, _ := strings.Cut(p.Key, "[")
 		p.Where = l.Origins[key]
 		if p.Where == "" {
+			if !missing {
+				continue
+			}
 			p.Text += unsetHint(key)
 		}
 		fresh = append(fresh, p)

@@ -63,7 +63,7 @@ func (v *validation) url(key, text string, schemes ...string) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil:
-		v.add(key, "is not a URL")
+		v.add(key, "is not a URL that begins with %s://", strings.Join(schemes, ":// or "))
 	case !slices.Contains(schemes, u.Scheme):
 		v.add(key, "must begin with %s://", strings.Join(schemes, ":// or "))
 	case u.Hostname() == "":
