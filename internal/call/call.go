@@ -104,8 +104,10 @@ type Timeouts struct {
 	Connect time.Duration
 	// Setup bounds everything until an inbound call is answered. Meta gives up after 30 to 60 s.
 	Setup time.Duration
-	// Ringing bounds an outbound call from dialling to pick-up.
+	// Ringing bounds an outbound call from when Meta took it to the pick-up.
 	Ringing time.Duration
+	// Publish bounds making the caller's track appear once an outbound call was picked up.
+	Publish time.Duration
 	// Media is how long Meta may send nothing on an answered call before it counts as left behind.
 	Media time.Duration
 	// MaxDuration bounds an answered call; zero means no bound.
@@ -122,6 +124,7 @@ func DefaultTimeouts() Timeouts {
 		Connect:   5 * time.Second,
 		Setup:     28 * time.Second,
 		Ringing:   60 * time.Second,
+		Publish:   10 * time.Second,
 		Media:     30 * time.Second,
 		Terminate: 60 * time.Second,
 		Leave:     5 * time.Second,
@@ -170,6 +173,8 @@ type Call struct {
 	line    *media.Line
 	answers chan answer
 	started time.Time
+	// ringBy is when an outbound call must have been picked up: counted from when Meta took it, not from the request.
+	ringBy time.Time
 
 	// Closed by the call's goroutine.
 	joined  chan struct{}
@@ -186,6 +191,7 @@ type Call struct {
 	state    State
 	since    time.Time
 	activeAt time.Time
+	endedAt  time.Time
 	stages   []Mark
 	// endGraph, when set, replaces opts.Graph for the last word to Meta: a newer token may have come with Disconnect.
 	endGraph Graph
@@ -217,6 +223,7 @@ func New(ctx context.Context, opts Options) *Call {
 		log:     opts.Logger.With("callID", opts.ID, "direction", opts.Direction.String()),
 		answers: make(chan answer),
 		started: opts.Started,
+		ringBy:  now.Add(opts.Timeouts.Ringing),
 		joined:  make(chan struct{}),
 		ringing: make(chan struct{}),
 		active:  make(chan struct{}),
@@ -244,6 +251,14 @@ func (c *Call) Joined() <-chan struct{} { return c.joined }
 
 // Active is closed once the call was answered and audio may flow both ways.
 func (c *Call) Active() <-chan struct{} { return c.active }
+
+// Answered says whether the call was ever answered. It is true a moment before Active is closed: the phone has been
+// picked up already while the track is still being published.
+func (c *Call) Answered() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.activeAt.IsZero()
+}
 
 // Ending is closed as soon as the call has a reason to end.
 func (c *Call) Ending() <-chan struct{} { return c.ctx.Done() }

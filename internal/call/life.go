@@ -58,6 +58,9 @@ func (c *Call) runInbound() {
 // accept, so that no word is clipped, and nothing is sent before accept's 200, because the caller's phone takes the first
 // packet for the answer (Meta: user-initiated calls; FAQ).
 func (c *Call) setUpInbound(ctx context.Context, s *seat) error {
+	if ctx.Err() != nil { // over before it began: Meta need not hear of our answer
+		return reasonFor(ctx, ReasonUnknown, nil)
+	}
 	c.preAcceptSent.Store(true)
 	if err := c.opts.Graph.PreAccept(ctx); err != nil {
 		return reasonFor(ctx, refusal(err), fmt.Errorf("pre-accept: %w", err))
@@ -89,7 +92,7 @@ func (c *Call) runOutbound() {
 	defer watch.Wait()
 	defer c.finish(s)
 
-	ctx, cancel := context.WithDeadline(c.ctx, c.started.Add(c.opts.Timeouts.Ringing))
+	ctx, cancel := context.WithDeadline(c.ctx, c.ringBy)
 	defer cancel()
 	if err := c.setUpOutbound(ctx, s); err != nil {
 		c.end(err)
@@ -128,7 +131,9 @@ func (c *Call) setUpOutbound(ctx context.Context, s *seat) error {
 	case <-ctx.Done():
 		return reasonFor(ctx, ReasonNoAnswer, nil)
 	}
-	return c.answered(c.ctx, s, EventPickedUp)
+	publishing, cancel := context.WithTimeout(c.ctx, c.opts.Timeouts.Publish)
+	defer cancel()
+	return c.answered(publishing, s, EventPickedUp)
 }
 
 // talk is the answered call: it lasts until somebody or something ends it.
@@ -150,11 +155,11 @@ func (c *Call) talk() {
 func (c *Call) answered(ctx context.Context, s *seat, e Event) error {
 	c.opts.Meta.Open()
 	c.line.Open()
-	c.to(e)
 	now := time.Now()
 	c.mu.Lock()
-	c.activeAt = now
+	c.activeAt = now // before the state: Check counts silence from here
 	c.mu.Unlock()
+	c.to(e)
 	c.mark(StageAnswered)
 	attributes := map[string]string{AttributeStatus: StatusActive}
 	if c.opts.Direction == Outbound {
@@ -225,12 +230,7 @@ func (c *Call) watch(s *seat) {
 
 // closedByMeta: Meta hangs up a connection when the call is over, and its webhook takes longer to say so.
 func (c *Call) closedByMeta() Reason {
-	select {
-	case <-c.active:
-		return ReasonMetaClosed
-	default:
-	}
-	if c.opts.Direction == Outbound {
+	if c.opts.Direction == Outbound && !c.Answered() {
 		return ReasonMetaClosedUnanswered
 	}
 	return ReasonMetaClosed
@@ -238,9 +238,13 @@ func (c *Call) closedByMeta() Reason {
 
 // finish takes the call down in the order in which the callers notice it: silence, Meta, the room, the connection.
 func (c *Call) finish(s *seat) {
+	c.End(ReasonUnknown, nil) // has an effect after a panic only, which must get past the watch
 	end := c.endError()
 	before, _ := c.State()
 	c.to(EventEnd)
+	c.mu.Lock()
+	c.endedAt = time.Now()
+	c.mu.Unlock()
 	c.line.Close()
 
 	var telling sync.WaitGroup
@@ -294,11 +298,15 @@ func (c *Call) tellMetaBy(ctx context.Context, g Graph, before State) error {
 		return g.Reject(ctx)
 	}
 	err := g.Terminate(ctx)
-	if before == StateOffered && err == nil {
-		// Meta may have taken the terminate for one of an unknown call while the phone still rings.
-		err = g.Reject(ctx)
+	if before != StateOffered {
+		return err
 	}
-	return err
+	// Meta may have refused the terminate of a call that it does not count as begun, or taken it for one of an unknown
+	// call, while the phone still rings.
+	if rejectErr := g.Reject(ctx); rejectErr != nil {
+		return errors.Join(err, rejectErr)
+	}
+	return nil
 }
 
 // refusal tells a call that was over before Meta got our answer from one that Meta refused us.
@@ -350,11 +358,15 @@ func (c *Call) waitRoomReady(ctx context.Context, s *seat) error {
 	defer cancel()
 	select {
 	case <-s.room.Ready():
-		c.mark(StageRoomReady)
-		return nil
 	case <-ctx.Done():
-		return reasonFor(ctx, ReasonRoomNotReady, nil)
+		select {
+		case <-s.room.Ready(): // an impatient requester's deadline may be over before the wait began
+		default:
+			return reasonFor(ctx, ReasonRoomNotReady, nil)
+		}
 	}
+	c.mark(StageRoomReady)
+	return nil
 }
 
 // reasonFor names the end after a step failed: a reason that ctx carries was there first.

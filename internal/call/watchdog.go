@@ -35,7 +35,7 @@ func (c *Call) Check(now time.Time) (r Reason, ok bool) {
 			return ReasonStuck, true
 		}
 	case StateDialing, StateRinging:
-		if now.Sub(c.started) > c.opts.Timeouts.Ringing+stuckGrace {
+		if now.After(c.ringBy.Add(stuckGrace)) {
 			return ReasonStuck, true
 		}
 	case StateEnding:
@@ -51,11 +51,11 @@ func (c *Call) Check(now time.Time) (r Reason, ok bool) {
 func (c *Call) report() {
 	end := c.endError()
 	c.mu.Lock()
-	activeAt := c.activeAt
+	activeAt, endedAt := c.activeAt, c.endedAt
 	c.mu.Unlock()
 	var talked time.Duration
 	if !activeAt.IsZero() {
-		talked = time.Since(activeAt)
+		talked = endedAt.Sub(activeAt)
 	}
 	if c.opts.Observer != nil {
 		c.opts.Observer.Ended(c.opts.Direction, end.Reason, talked)
