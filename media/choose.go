@@ -2,6 +2,7 @@ package media
 
 import (
 	"math"
+	"math/bits"
 	"time"
 
 	"github.com/pion/rtp"
@@ -31,11 +32,12 @@ func (l *Line) receive(s *Source, p *rtp.Packet) error {
 	// A mixer takes over here: with two sources heard, or one that Meta cannot
 	// take as it is, packets go to its jitter buffers instead, and tick sends
 	// what it makes in place of silence.
-	if !l.chooseLocked(s, p, now) {
+	heard := soundOf(p.Payload)
+	if !l.chooseLocked(s, heard, now) {
 		l.counters.unheard.Add(1)
 		return nil
 	}
-	return l.relayLocked(s, p, duration, now)
+	return l.relayLocked(s, p, duration, heard, now)
 }
 
 // receivePauseLocked handles a packet that says the source will be silent: from
@@ -61,18 +63,42 @@ func (l *Line) receivePauseLocked(s *Source, p *rtp.Packet, now time.Duration) e
 	return nil
 }
 
+// sound is what a packet holds as far as it can be told without a decoder.
+type sound uint8
+
+const (
+	soundNone   sound = iota // digital silence
+	soundNoise               // the encoder found no voice in it
+	soundSpeech              // voice, or what no encoder judged
+)
+
+func soundOf(payload []byte) sound {
+	if len(payload) <= quietBytes {
+		return soundNone
+	}
+	if voice, known := OpusVoice(payload); known && !voice {
+		return soundNoise
+	}
+	return soundSpeech
+}
+
 // chooseLocked decides whether s is the source that is heard now that a packet of
-// it came. The chosen one keeps the line until it is silent for the hang-over,
-// goes away, or the room says that it is silent and another one speaks.
-func (l *Line) chooseLocked(s *Source, p *rtp.Packet, now time.Duration) bool {
-	speech := len(p.Payload) > quietBytes
-	if speech {
-		s.lastHeard = now
+// it came. The chosen one keeps the line until it says nothing for the hang-over,
+// goes away, or the room says that it is silent and another one speaks. Noise is
+// heard while nobody has the line, but it neither takes nor keeps it: an open
+// microphone must not cost an agent its first words.
+func (l *Line) chooseLocked(s *Source, heard sound, now time.Duration) bool {
+	s.voiced <<= 1
+	if heard == soundSpeech {
+		s.voiced |= 1
+		if s.talk() >= talking {
+			s.lastHeard = now
+		}
 	}
 	if l.active == s {
 		return true
 	}
-	if !speech || !l.yieldsLocked(s, now) {
+	if heard == soundNone || l.active != nil && (heard == soundNoise || !l.yieldsLocked(s, now)) {
 		return false
 	}
 	if l.active != nil {
@@ -85,17 +111,21 @@ func (l *Line) chooseLocked(s *Source, p *rtp.Packet, now time.Duration) bool {
 	return true
 }
 
-// yieldsLocked reports whether the line is free for s.
+// yieldsLocked reports whether the source that has the line gives it to s.
 func (l *Line) yieldsLocked(s *Source, now time.Duration) bool {
 	a := l.active
-	if a == nil || now-a.lastHeard >= hangOver {
+	if now-a.lastHeard >= hangOver && (l.filling || s.talk() > a.talk()) {
 		return true
 	}
 	return s.speaking && !a.speaking && now-l.since >= hintDelay
 }
 
+// talk is how many of the last eight packets had speech in them. Speech has it in
+// almost all; in noise the encoder believes to find some now and then.
+func (s *Source) talk() int { return bits.OnesCount8(s.voiced) }
+
 // relayLocked sends a packet of the chosen source in its place.
-func (l *Line) relayLocked(s *Source, p *rtp.Packet, duration uint32, now time.Duration) error {
+func (l *Line) relayLocked(s *Source, p *rtp.Packet, duration uint32, heard sound, now time.Duration) error {
 	v, steps, ticks := s.in.next(&p.Header, now)
 	switch v {
 	case duplicate, stray:
@@ -111,7 +141,8 @@ func (l *Line) relayLocked(s *Source, p *rtp.Packet, duration uint32, now time.D
 	if v == inOrder && !s.continues(steps, ticks, duration, lead) {
 		s.aligned = false
 	}
-	if lead > maxAhead || (lead > grace && len(p.Payload) <= quietBytes) {
+	if lead > maxAhead || (l.hurry && lead > lasting) || (lead > slack && heard != soundSpeech) {
+		l.hurry = false
 		l.counters.ahead.Add(1)
 		s.duration = duration
 		s.unalign()
@@ -152,7 +183,7 @@ func (s *Source) continues(steps uint16, ticks, duration uint32, lead time.Durat
 	}
 	gap := ticks - s.duration
 	lost := uint32(steps) - 1
-	return gap <= lost*max(duration, s.duration) && (gap == 0 || lead+durationOf(int64(gap)) <= grace)
+	return gap <= lost*max(duration, s.duration) && (gap == 0 || lead+durationOf(int64(gap)) <= slack)
 }
 
 // write sends p in the place that its source's mapping gives it.
@@ -164,12 +195,14 @@ func (l *Line) write(s *Source, p *rtp.Packet) error {
 	return l.sendLocked()
 }
 
-// followClockLocked moves origin when the relayed source turns out to be slower
-// than our clock: if in a whole window no packet came as early as it should have,
-// the difference is drift and not jitter, and filling it with silence would put a
-// hole into speech.
+// followClockLocked looks at what the lead was in a whole window. If no packet
+// came as early as it should have, the relayed source is slower than our clock: the
+// difference is drift and not jitter, and filling it with silence would put a hole
+// into speech, so origin moves. If none came without lasting delay, the source is
+// faster, or it never pauses after a stall: one packet less, then.
 func (l *Line) followClockLocked(now time.Duration) {
-	l.leadMax = max(l.leadMax, l.leadLocked(now))
+	lead := l.leadLocked(now)
+	l.leadMin, l.leadMax = min(l.leadMin, lead), max(l.leadMax, lead)
 	l.leadCount++
 	if l.leadCount < driftWindow {
 		return
@@ -178,5 +211,6 @@ func (l *Line) followClockLocked(now time.Duration) {
 		l.origin += FrameDuration - l.leadMax
 		l.counters.slips.Add(1)
 	}
-	l.leadMax, l.leadCount = math.MinInt64, 0
+	l.hurry = l.leadMin > lasting
+	l.leadMin, l.leadMax, l.leadCount = math.MaxInt64, math.MinInt64, 0
 }

@@ -12,19 +12,30 @@ import (
 
 const (
 	// grace is how far the sent media time may lag behind the wall clock before
-	// the line fills the gap itself: three packets of network jitter or loss,
-	// which the phone's jitter buffer conceals better than silence would.
-	grace = 60 * time.Millisecond
+	// the line fills the gap itself. Packets that are late by less follow those
+	// before them, and the phone's jitter buffer stretches and shrinks the sound
+	// around them; silence in their place would split a word, and stay as delay.
+	// A source that stops on purpose says so (DTX, mute) and is not waited for.
+	grace = 200 * time.Millisecond
+	// slack is how far media time may be ahead of the wall clock without anything
+	// being done about it: three packets, as jitter has it.
+	slack = 60 * time.Millisecond
 	// maxAhead is how far media time may run ahead of the wall clock, by sources
-	// that catch up after a stall. Up to there the next pause makes up for it;
-	// beyond it packets are dropped, or the delay would stay for the whole call.
-	maxAhead = 200 * time.Millisecond
+	// that catch up after a stall. Up to there the next pause makes up for it, one
+	// between two words is enough; beyond it speech is dropped.
+	maxAhead = 400 * time.Millisecond
+	// lasting is the lead that a source without pauses may keep. More goes away by
+	// one packet per drift window.
+	lasting = 200 * time.Millisecond
 	// maxCatchUp is how much silence is sent at once after a stall of ours. More
 	// would help nobody: the line counts the stall and goes on from now.
 	maxCatchUp = 500 * time.Millisecond
 	// hangOver is how long the chosen source may be silent before another one is
 	// taken: the pauses between words are its own.
 	hangOver = 400 * time.Millisecond
+	// talking is in how many of its last eight packets a source has speech when it
+	// talks. Fewer may be noise and keep the line from nobody.
+	talking = 6
 	// pauseLag is how long a source was silent when it says so: libopus begins DTX
 	// after ten frames without activity.
 	pauseLag = 200 * time.Millisecond
@@ -87,8 +98,10 @@ type Line struct {
 	filling bool          // the line sends by itself
 	silent  bool          // the last packet sent was silence, or none was sent
 
-	leadMax   time.Duration // greatest lead within the drift window
+	leadMin   time.Duration // least lead within the drift window
+	leadMax   time.Duration // greatest
 	leadCount int
+	hurry     bool // leave out one packet, whatever it holds
 
 	counters lineCounters
 }
@@ -112,6 +125,7 @@ func NewLine(dst Writer, p *Pacer) *Line {
 		ts:     rand.Uint32(),
 		out:    rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: OpusPayloadType, SSRC: rand.Uint32()}},
 
+		leadMin: math.MaxInt64,
 		leadMax: math.MinInt64,
 	}
 	l.due.Store(math.MaxInt64)

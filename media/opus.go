@@ -31,6 +31,23 @@ func OpusStereo(payload []byte) bool {
 	return len(payload) > 0 && payload[0]&0x04 != 0
 }
 
+// OpusVoice reports whether the encoder found a voice in the packet. In the SILK
+// and hybrid modes, those of speech, it says so in the first bits of the frame (RFC
+// 6716 section 4.2.3: a VAD flag per 20 ms, mid channel first). known is false
+// where there is no such flag: CELT, packets of several frames, empty ones.
+func OpusVoice(payload []byte) (voice, known bool) {
+	const celt = 16 // the first configuration number without SILK (RFC 6716 table 2)
+	if len(payload) < 2 || payload[0]>>3 >= celt || payload[0]&0x03 != 0 {
+		return false, false
+	}
+	flags := max(1, opusFrameTicks[payload[0]>>3]/FrameSamples) // SILK frames
+	mask := byte(0xFF) << (8 - flags)
+	if OpusStereo(payload) { // after the mid channel's flag for redundancy
+		mask |= mask >> (flags + 1)
+	}
+	return payload[1]&mask != 0, true
+}
+
 // OpusDuration returns how much media time an Opus packet holds, in RTP ticks
 // (48 kHz). It checks the whole framing (RFC 6716 section 3.4, R1 to R7), so that
 // what it accepts a decoder can parse. A packet of one byte is valid: it says

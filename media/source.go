@@ -17,7 +17,8 @@ type Source struct {
 	muted     bool
 	speaking  bool // the room says so
 	closed    bool
-	lastHeard time.Duration // when the last packet with speech in it came
+	voiced    uint8         // bit i: speech in the packet i before the newest
+	lastHeard time.Duration // when it last talked
 
 	in        follower
 	aligned   bool // seqOffset and tsOffset say where its packets go
