@@ -43,6 +43,7 @@ type exchange struct {
 
 	// Of the answer.
 	code   twirp.ErrorCode // twirp.NoError for a success
+	reason string          // what the caller was told, empty for a success
 	callID string
 }
 
@@ -64,7 +65,7 @@ func (x *exchange) Write(b []byte) (int, error) {
 func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
 func (x *exchange) fail(err twirp.Error) {
-	x.code = err.Code()
+	x.code, x.reason = err.Code(), err.Msg()
 	_ = twirp.WriteError(x, err)
 }
 
@@ -80,7 +81,7 @@ func exchangeOf(ctx context.Context) *exchange {
 func noteError(ctx context.Context, err twirp.Error) context.Context {
 	// Once written, the error is that the answer could not be sent: the caller left, the request succeeded.
 	if x := exchangeOf(ctx); x != nil && !x.written {
-		x.code = err.Code()
+		x.code, x.reason = err.Code(), err.Msg()
 	}
 	return ctx
 }
@@ -154,7 +155,7 @@ func (s *Server) finish(x *exchange, r *http.Request) {
 		// The panic's value may hold anything, a request with its token too; its type and the stack do not.
 		s.log.ErrorContext(ctx, "api panic", "method", x.method, "callID", x.callID,
 			"panic", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
-		x.code = twirp.Internal
+		x.code, x.reason = twirp.Internal, errInternal.Msg()
 		if !x.written {
 			x.fail(errInternal)
 		}
@@ -168,6 +169,14 @@ func (s *Server) finish(x *exchange, r *http.Request) {
 	}
 	if x.callID != "" {
 		attrs = append(attrs, slog.String("callID", x.callID))
+	}
+	// Every text is ours, or Meta's with its secrets taken out.
+	if x.reason != "" {
+		attrs = append(attrs, slog.String("error", x.reason))
+	}
+	// Whose secret is wrong is known by the address alone.
+	if x.code == twirp.Unauthenticated || x.code == twirp.PermissionDenied {
+		attrs = append(attrs, slog.String("from", r.RemoteAddr))
 	}
 	s.log.LogAttrs(ctx, slog.LevelInfo, "api request", attrs...)
 }

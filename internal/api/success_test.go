@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/livekit/protocol/livekit"
+	"github.com/livekit/psrpc"
 	"github.com/stretchr/testify/require"
 	"github.com/twitchtv/twirp"
 	"google.golang.org/protobuf/proto"
@@ -215,6 +216,27 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	require.Equal(t, 4, strings.Count(log, `"callID":"`+callID+`"`))
 	require.Contains(t, log, `"method":"DialWhatsAppCall"`)
 	require.Contains(t, log, `"duration":`)
+}
+
+func TestTheLogSaysWhy(t *testing.T) {
+	n := newNode()
+	s := newStand(t, n)
+	s.post(t, encodings[0], dialMethod, dial(), header("Authorization", ""))
+	s.post(t, encodings[0], dialMethod, &livekit.DialWhatsAppCallRequest{})
+	n.start = func(context.Context, *connectorpb.StartCallRequest) (*connectorpb.StartCallResponse, error) {
+		return nil, psrpc.NewErrorf(psrpc.InvalidArgument, "graph error 138006 for %s", metaToken)
+	}
+	s.post(t, encodings[1], dialMethod, dial())
+	s.post(t, encodings[1], disconnectMethod, disconnect())
+
+	log := strings.Split(strings.TrimSpace(s.log.String()), "\n")
+	require.Len(t, log, 4)
+	require.Contains(t, log[0], `"error":"missing authorization header`)
+	require.Contains(t, log[0], `"from":"192.0.2.1:1234"`)
+	require.Contains(t, log[1], `"error":"whatsapp phone number id is required"`)
+	require.NotContains(t, log[1], `"from"`)
+	require.Contains(t, log[2], `"error":"graph error 138006 for [redacted]"`)
+	require.NotContains(t, log[3], `"error"`)
 }
 
 // leaving is a client that reads no answer.
