@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/livekit/protocol/auth"
@@ -126,7 +127,7 @@ func (a *App) Node() *node.Node { return a.node }
 // at once.
 func (a *App) Run(ctx context.Context, signals <-chan os.Signal) error {
 	a.probes.Started()
-	a.log.Info("connector started", "url", a.URL(), "version", Version(), "livekit", a.config.HTTPURL())
+	a.log.Info("connector started", "url", a.URL(), "version", Version(), "livekit", a.config.HTTPURL(), "graph", a.config.WhatsApp.GraphURL)
 	var failed error
 	select {
 	case <-ctx.Done():
@@ -202,7 +203,7 @@ func (a *App) newGraph(reg prometheus.Registerer) (*whatsapp.Client, error) {
 func (a *App) newAPI(client connectorpb.ConnectorInternalClient, keys auth.KeyProvider, reg prometheus.Registerer) (*api.Server, error) {
 	o := api.Options{
 		Client: client, Registry: a.node, Keys: keys, AllowEmptyGrants: a.config.AllowEmptyGrants, Cluster: node.Cluster,
-		CheckVersion: func(v string) error { return whatsapp.ValidateVersion(v, a.config.WhatsApp.APIVersions) },
+		CheckVersion: a.checkVersion,
 		Draining:     a.node.Draining, Logger: a.log, Registerer: reg,
 	}
 	if a.config.ProxyLiveKit {
@@ -213,6 +214,15 @@ func (a *App) newAPI(client connectorpb.ConnectorInternalClient, keys auth.KeyPr
 		o.ProxyTarget = target
 	}
 	return api.New(o)
+}
+
+// checkVersion says what is wrong with a Graph version. That it is not supported says the API already.
+func (a *App) checkVersion(version string) error {
+	err := whatsapp.ValidateVersion(version, a.config.WhatsApp.APIVersions)
+	if errors.Is(err, whatsapp.ErrVersion) {
+		return errors.New(strings.TrimPrefix(err.Error(), whatsapp.ErrVersion.Error()+": "))
+	}
+	return err
 }
 
 // addChecks says what a node needs to take new calls.

@@ -295,6 +295,13 @@ func TestURLForms(t *testing.T) {
 	}
 }
 
+func TestUnsupportedVersionIsToldOnce(t *testing.T) {
+	a := &App{config: DefaultConfig()}
+	require.NoError(t, a.checkVersion("24.0"))
+	require.EqualError(t, a.checkVersion("v24.0"), "want a form like 24.0, without a v")
+	require.EqualError(t, a.checkVersion("17.0"), "17.0 is older than 23.0")
+}
+
 func TestDefaultsAreValid(t *testing.T) {
 	c := DefaultConfig()
 	c.WSURL, c.APIKey, c.APISecret = "ws://127.0.0.1:7880", "key", "secret"
