@@ -92,6 +92,11 @@ func explain(err error, where, key string) error {
 	case twirp.BadRoute, twirp.NotFound:
 		return fmt.Errorf("%w: %s answers, but is no livekit-server: look at ws_url", ErrLiveKitUnreachable, where)
 	default:
+		// Twirp's mark for an answer that is not Twirp's own.
+		if status := rejected.Meta("status_code"); status != "" && rejected.Meta("http_error_from_intermediary") == "true" {
+			return fmt.Errorf("%w: %s answers with HTTP status %s, which livekit-server did not send: look at ws_url and at proxies before it",
+				ErrLiveKitUnreachable, where, status)
+		}
 		return fmt.Errorf("%w at %s: %w", ErrLiveKitUnreachable, where, cause(rejected))
 	}
 }

@@ -64,6 +64,12 @@ func TestCheckLiveKitFindsNoLiveKit(t *testing.T) {
 	require.ErrorIs(t, err, ErrLiveKitUnreachable)
 	require.ErrorContains(t, err, "is no livekit-server")
 
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no upstream", http.StatusBadGateway) }))
+	defer proxy.Close()
+	err = checkWithin(t, 5*time.Second, proxy.URL, "secret")
+	require.ErrorIs(t, err, ErrLiveKitUnreachable)
+	require.ErrorContains(t, err, "answers with HTTP status 502, which livekit-server did not send")
+
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, closed.Close())
