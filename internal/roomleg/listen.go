@@ -1,12 +1,10 @@
 package roomleg
 
 import (
-	"bytes"
 	"strings"
 	"time"
 
 	lksdk "github.com/livekit/server-sdk-go/v2"
-	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 
 	"github.com/livekit-connector/livekit-connector/media"
@@ -22,11 +20,13 @@ const serverSilenceBytes = 80
 // listener is one track that the leg hears.
 type listener struct {
 	track  *webrtc.TrackRemote
+	stream *tapped
 	source *media.Source
 }
 
 // stop takes the track off the line now and makes its reader end.
 func (h *listener) stop() {
+	h.stream.stop()
 	h.source.Close()
 	_ = h.track.SetReadDeadline(time.Unix(1, 0))
 }
@@ -40,7 +40,7 @@ func (l *Leg) listen(track *webrtc.TrackRemote, pub *lksdk.RemoteTrackPublicatio
 		l.log.Warn("room track not heard: codec is not Opus", "trackID", pub.SID(), "codec", mime)
 		return
 	}
-	h := &listener{track: track, source: l.opts.Line.AddSource(pub.SID())}
+	h := &listener{track: track, stream: l.taps.of(uint32(track.SSRC())), source: l.opts.Line.AddSource(pub.SID())}
 	h.source.SetMuted(pub.IsMuted())
 	l.mu.Lock()
 	if l.closing || l.finished {
@@ -85,9 +85,13 @@ func (l *Leg) unlistenAll() {
 	}
 }
 
-// read moves a track's packets to the line until the track ends, in a goroutine of its own. It reuses one packet.
+// read moves a track's packets to the line until the track ends, in a goroutine of its own. They pass the tap on their way
+// here, and are heard there.
 func (l *Leg) read(sid string, h *listener) {
+	h.stream.listen(h.source.WriteRTP)
 	defer func() {
+		h.stream.stop()
+		l.taps.drop(uint32(h.track.SSRC()))
 		h.source.Close()
 		l.mu.Lock()
 		if l.listeners[sid] == h {
@@ -95,21 +99,14 @@ func (l *Leg) read(sid string, h *listener) {
 		}
 		l.mu.Unlock()
 	}()
-	var (
-		buf    [maxPacket]byte
-		packet rtp.Packet
-	)
+	var buf [maxPacket]byte
 	for {
 		n, _, err := h.track.Read(buf[:])
 		if err != nil {
 			return // the track or the connection ended, or stop was called
 		}
-		if packet.Unmarshal(buf[:n]) != nil || len(packet.Payload) == 0 {
-			continue // padding
+		if !h.stream.bound.Load() { // no interceptor in the way
+			h.stream.offer(buf[:n])
 		}
-		if len(packet.Payload) == serverSilenceBytes && bytes.HasPrefix(packet.Payload, media.SilenceFrame) {
-			packet.Payload = packet.Payload[:len(media.SilenceFrame)]
-		}
-		_ = h.source.WriteRTP(&packet) // the error is the phone leg's, which knows it itself
 	}
 }

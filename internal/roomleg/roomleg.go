@@ -27,6 +27,7 @@ import (
 	"github.com/livekit/protocol/connector"
 	"github.com/livekit/protocol/livekit"
 	lksdk "github.com/livekit/server-sdk-go/v2"
+	"github.com/pion/interceptor"
 	"github.com/pion/webrtc/v4"
 
 	"github.com/livekit-connector/livekit-connector/internal/roomleg/sdklog"
@@ -78,6 +79,7 @@ type Leg struct {
 	log    *slog.Logger
 	room   *lksdk.Room
 	voice  *voice
+	taps   *taps
 	joined time.Time
 
 	ready, done chan struct{}
@@ -143,7 +145,7 @@ func newLeg(opts Options) (*Leg, error) {
 		return nil, fmt.Errorf("make microphone track: %w", err)
 	}
 	l := &Leg{
-		opts: opts, log: opts.Logger, voice: newVoice(track),
+		opts: opts, log: opts.Logger, voice: newVoice(track), taps: newTaps(),
 		ready: make(chan struct{}), done: make(chan struct{}),
 		wake: make(chan struct{}, 1), dismissed: make(chan struct{}),
 		attributes: make(map[string]string), listeners: make(map[string]*listener),
@@ -192,6 +194,8 @@ func (l *Leg) connect(ctx context.Context, agents []*livekit.RoomAgentDispatch) 
 		connected <- l.room.JoinWithContextAndToken(ctx, l.opts.URL, token,
 			lksdk.WithAutoSubscribe(false),
 			lksdk.WithSinglePeerConnection(),
+			lksdk.WithInterceptors([]interceptor.Factory{l.taps}),
+			lksdk.WithIncludeDefaultInterceptors(true),
 			lksdk.WithConnectTimeout(l.opts.ConnectTimeout),
 			lksdk.WithDisableRegionDiscovery(),
 			lksdk.WithLogger(log),
