@@ -144,7 +144,8 @@ type Options struct {
 	Timeouts Timeouts
 	// WaitForRoom keeps an inbound call ringing until somebody in the room can talk with the caller.
 	WaitForRoom bool
-	// SetupDeadline is when setting up an inbound call must have succeeded; zero means now plus Timeouts.Setup.
+	// SetupDeadline is when setting up an inbound call must have succeeded, if Timeouts.Setup does not end before; zero
+	// means as long as that.
 	SetupDeadline time.Time
 	// RoomDeadline is until when WaitForRoom waits; zero means as long as the setup allows.
 	RoomDeadline time.Time
@@ -215,8 +216,8 @@ func New(ctx context.Context, opts Options) *Call {
 	if opts.Started.IsZero() {
 		opts.Started = now
 	}
-	if opts.SetupDeadline.IsZero() {
-		opts.SetupDeadline = now.Add(opts.Timeouts.Setup)
+	if limit := now.Add(opts.Timeouts.Setup); opts.SetupDeadline.IsZero() || limit.Before(opts.SetupDeadline) {
+		opts.SetupDeadline = limit
 	}
 	c := &Call{
 		opts:    opts,

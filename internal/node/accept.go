@@ -19,9 +19,6 @@ import (
 func (n *Node) accept(
 	ctx context.Context, req *connectorpb.StartCallRequest, r *livekit.AcceptWhatsAppCallRequest,
 ) (*connectorpb.StartCallResponse, error) {
-	if n.draining.Load() {
-		return nil, errDraining
-	}
 	if err := n.table.admit(); err != nil {
 		return nil, err
 	}
@@ -33,31 +30,37 @@ func (n *Node) accept(
 		}
 		return nil, err
 	}
+	made := false
+	defer func() {
+		if !made {
+			n.table.drop(id) // nothing was said to Meta: the same call may be accepted with a better SDP
+		}
+	}()
 	leg, answer, err := n.opts.Meta.Answer(ctx, r.GetSdp().GetSdp())
 	if err != nil {
-		n.table.drop(id) // nothing was said to Meta: the same call may be accepted with a better SDP
 		return nil, fmt.Errorf("answer meta's offer: %w", err)
 	}
 	creds := whatsapp.Credentials{
 		PhoneNumberID: r.GetWhatsappPhoneNumberId(), AccessToken: r.GetWhatsappApiKey(), Version: r.GetWhatsappCloudApiVersion(),
 	}
-	answerBy := req.GetAnswerBy().AsTime()
 	p := participant{
 		place: newPlace(r.GetRoomName(), r.GetParticipantIdentity()), name: r.GetParticipantName(),
 		metadata: r.GetParticipantMetadata(), agents: r.GetAgents(),
 		attributes: n.attributes(r.GetParticipantAttributes(), own{
 			callID: id, direction: call.Inbound, status: call.StatusRinging, phoneNumberID: creds.PhoneNumberID,
-			requested: req.GetReceivedAt().AsTime(),
+			requested: timeOf(req.GetReceivedAt()),
 		}),
 	}
 	e := &entry{apiKey: req.GetApiKey(), creds: creds, room: p.room}
 	log := n.log.With("room", p.room, "participant", p.identity)
-	e.call = call.New(n.ctx, call.Options{
+	e.call = call.New(n.calls, call.Options{
 		ID: id, Direction: call.Inbound, Meta: metaLeg{leg}, Pacer: n.opts.Pacer, Timeouts: n.opts.Timeouts,
 		Graph: graph{client: n.opts.Graph, creds: creds, callID: id, answer: answer, opaque: r.GetWhatsappBizOpaqueCallbackData()},
 		Join:  n.join(e.apiKey, p, log), WaitForRoom: r.GetWaitUntilAnswered(),
-		SetupDeadline: answerBy, RoomDeadline: roomDeadline(r), Started: req.GetReceivedAt().AsTime(), Logger: log, Observer: n.metrics,
+		SetupDeadline: answerBy(ctx, req), RoomDeadline: roomDeadline(r), Started: timeOf(req.GetReceivedAt()),
+		Logger: log, Observer: n.metrics,
 	})
+	made = true
 	n.table.put(id, e)
 	if err := n.run(e); err != nil {
 		return nil, err
@@ -66,7 +69,7 @@ func (n *Node) accept(
 	case <-e.call.Active():
 		return &connectorpb.StartCallResponse{CallId: id, RoomName: p.room}, nil
 	case <-e.call.Ending():
-		return nil, &setupError{end: e.call.Err(), metaTookIt: true}
+		return nil, &setupError{end: e.call.Err()}
 	}
 }
 

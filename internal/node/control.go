@@ -37,6 +37,8 @@ func (n *Node) ConnectCall(
 	ctx context.Context, req *connectorpb.ConnectCallRequest,
 ) (*connectorpb.ConnectCallResponse, error) {
 	r := req.GetRequest()
+	ctx, cancel := until(ctx, req)
+	defer cancel()
 	e, err := n.steer(ctx, r.GetWhatsappCallId(), req.GetApiKey())
 	if err != nil {
 		return nil, rpcError(err)
@@ -51,25 +53,26 @@ func (n *Node) ConnectCall(
 	if !r.GetWaitUntilAnswered() {
 		return &connectorpb.ConnectCallResponse{}, nil
 	}
-	waitCtx, cancel := n.until(req.GetAnswerBy().AsTime())
-	defer cancel()
 	select {
 	case <-e.call.Active():
 		return &connectorpb.ConnectCallResponse{}, nil
 	case <-e.call.Ending():
-		return nil, rpcError(&setupError{end: e.call.Err(), metaTookIt: true})
-	case <-waitCtx.Done():
+		return nil, rpcError(&setupError{end: e.call.Err()})
+	case <-ctx.Done():
 		return nil, psrpc.NewErrorf(psrpc.DeadlineExceeded, "%s: the phone still rings, and goes on ringing",
 			connector.ErrAcceptTimeout.Error())
 	}
 }
 
 // DisconnectCall ends a call, or says of one that ended by itself a moment ago that it did; saying so twice is an error, as
-// it is for a call that never was. It returns when Meta knows, or when the requester has to be answered: the rest is then done without him.
+// it is for a call that never was, unless Meta could not be told. It returns when Meta knows, or when the requester has to
+// be answered: the rest is then done without him.
 func (n *Node) DisconnectCall(
 	ctx context.Context, req *connectorpb.DisconnectCallRequest,
 ) (*connectorpb.DisconnectCallResponse, error) {
 	r := req.GetRequest()
+	ctx, cancel := until(ctx, nil)
+	defer cancel()
 	e, err := n.steer(ctx, r.GetWhatsappCallId(), req.GetApiKey())
 	if err != nil {
 		return nil, rpcError(err)
@@ -77,34 +80,41 @@ func (n *Node) DisconnectCall(
 	if !e.said.CompareAndSwap(false, true) {
 		return nil, rpcError(errEnded)
 	}
-	switch r.GetDisconnectReason() {
-	case livekit.DisconnectWhatsAppCallRequest_USER_INITIATED:
+	if r.GetDisconnectReason() == livekit.DisconnectWhatsAppCallRequest_USER_INITIATED {
 		e.call.End(userEnded(e.call), nil)
-	default:
-		creds := e.creds
-		if k := r.GetWhatsappApiKey(); k != "" {
-			creds.AccessToken = k
-		}
-		e.call.EndWith(call.ReasonBusinessHangup, nil, graph{client: n.opts.Graph, creds: creds, callID: e.call.ID()})
+		return &connectorpb.DisconnectCallResponse{}, nil // Meta knows: it said so
 	}
-	select {
-	case <-e.call.Told():
-		if err := e.call.TerminateErr(); err != nil {
-			return nil, rpcError(&terminateError{err: err})
-		}
-	case <-ctx.Done():
+	creds := e.creds
+	if k := r.GetWhatsappApiKey(); k != "" {
+		creds.AccessToken = k
+	}
+	if err := hangUp(ctx, e, graph{client: n.opts.Graph, creds: creds, callID: e.call.ID()}); err != nil {
+		e.said.Store(false)
+		return nil, rpcError(&terminateError{err: err})
 	}
 	return &connectorpb.DisconnectCallResponse{}, nil
 }
 
+// hangUp ends a call in the name of the business. For one that ended before without Meta hearing of it, g is another try:
+// its token may be newer than the call's.
+func hangUp(ctx context.Context, e *entry, g graph) error {
+	late := e.call.Err() != nil
+	e.call.EndWith(call.ReasonBusinessHangup, nil, g)
+	select {
+	case <-e.call.Told():
+	case <-ctx.Done():
+		return nil
+	}
+	err := e.call.TerminateErr()
+	if err != nil && late {
+		err = g.Terminate(ctx)
+	}
+	return err
+}
+
 // userEnded tells a hang-up from a refusal: a user who ends an outbound call before answering it declined it.
 func userEnded(c *call.Call) call.Reason {
-	select {
-	case <-c.Active():
-		return call.ReasonUserHangup
-	default:
-	}
-	if c.Direction() == call.Outbound {
+	if c.Direction() == call.Outbound && !c.Answered() {
 		return call.ReasonRejected
 	}
 	return call.ReasonUserHangup

@@ -18,30 +18,30 @@ import (
 func (n *Node) dial(
 	ctx context.Context, req *connectorpb.StartCallRequest, r *livekit.DialWhatsAppCallRequest,
 ) (*connectorpb.StartCallResponse, error) {
-	if n.draining.Load() {
-		return nil, errDraining
-	}
 	if err := n.table.admit(); err != nil {
 		return nil, err
 	}
+	placed := false
+	defer func() {
+		if !placed {
+			n.table.free()
+		}
+	}()
 	identified := n.table.dial()
 	defer identified()
 	leg, offer, err := n.opts.Meta.Offer(ctx)
 	if err != nil {
-		n.table.free()
 		return nil, fmt.Errorf("make an offer: %w", err)
 	}
 	creds := whatsapp.Credentials{
 		PhoneNumberID: r.GetWhatsappPhoneNumberId(), AccessToken: r.GetWhatsappApiKey(), Version: r.GetWhatsappCloudApiVersion(),
 	}
-	answerBy := req.GetAnswerBy().AsTime()
-	graphCtx, cancel := n.until(answerBy)
+	graphCtx, cancel := until(ctx, req)
 	defer cancel()
 	id, err := n.opts.Graph.Connect(graphCtx, creds, whatsapp.ConnectRequest{
 		To: r.GetWhatsappToPhoneNumber(), Offer: offer, BizOpaqueCallbackData: r.GetWhatsappBizOpaqueCallbackData(),
 	})
 	if err != nil {
-		n.table.free()
 		return nil, errors.Join(&dialError{err: err}, leg.Close())
 	}
 	p := participant{
@@ -58,11 +58,15 @@ func (n *Node) dial(
 	}
 	e := &entry{apiKey: req.GetApiKey(), creds: creds, room: p.room}
 	log := n.log.With("room", p.room, "participant", p.identity)
-	e.call = call.New(n.ctx, call.Options{
+	e.call = call.New(n.calls, call.Options{
 		ID: id, Direction: call.Outbound, Meta: metaLeg{leg}, Pacer: n.opts.Pacer, Timeouts: timeouts,
 		Graph: graph{client: n.opts.Graph, creds: creds, callID: id},
-		Join:  n.join(e.apiKey, p, log), Started: req.GetReceivedAt().AsTime(), Logger: log, Observer: n.metrics,
+		Join:  n.join(e.apiKey, p, log), Started: timeOf(req.GetReceivedAt()), Logger: log, Observer: n.metrics,
 	})
+	placed = true
+	if err := n.table.reserve(id); err != nil {
+		return nil, n.abandon(e, err)
+	}
 	n.table.put(id, e)
 	if err := n.run(e); err != nil {
 		return nil, err
@@ -72,7 +76,7 @@ func (n *Node) dial(
 	case <-e.call.Joined():
 	case <-graphCtx.Done(): // joining takes long; the call itself is placed, and ends by itself if joining fails
 	case <-e.call.Ending():
-		return nil, &setupError{end: e.call.Err(), metaTookIt: true}
+		return nil, &setupError{end: e.call.Err()}
 	}
 	return &connectorpb.StartCallResponse{CallId: id, RoomName: p.room}, nil
 }
@@ -137,10 +141,11 @@ func (n *Node) dialOnce(
 		case <-a.done:
 			return a.res, a.err
 		case <-ctx.Done():
-			return nil, &setupError{end: context.Cause(ctx), metaTookIt: true}
+			return nil, &setupError{end: context.Cause(ctx)}
 		}
 	}
 	defer close(a.done)
+	a.err = &setupError{end: errors.New("the first request broke off")} // stays if dial panics
 	a.res, a.err = n.dial(ctx, req, r)
 	if notSent(a.err) {
 		n.dials.forget(k)

@@ -24,12 +24,9 @@ type dialError struct{ err error }
 func (e *dialError) Error() string { return fmt.Sprintf("dial: %v", e.err) }
 func (e *dialError) Unwrap() error { return e.err }
 
-// setupError is a call that ended before the request for it could be answered with success.
-type setupError struct {
-	end error
-	// metaTookIt: Meta knows of the call, so that a repetition of the request would make a second one.
-	metaTookIt bool
-}
+// setupError is a call that Meta knows of, or may know of, and that ended before the request for it could be answered
+// with success: a repetition of the request would make a second one.
+type setupError struct{ end error }
 
 func (e *setupError) Error() string { return fmt.Sprintf("set up the call: %v", e.end) }
 func (e *setupError) Unwrap() error { return e.end }

@@ -15,12 +15,13 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/livekit/protocol/livekit"
 	"github.com/livekit/psrpc"
+	"github.com/livekit/psrpc/pkg/middleware"
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/livekit-connector/livekit-connector/internal/call"
 	"github.com/livekit-connector/livekit-connector/internal/metaleg"
@@ -66,11 +67,11 @@ type Node struct {
 	dials   *dialMemory
 	server  connectorpb.ConnectorInternalServer
 
-	draining atomic.Bool
-	// ctx is the parent of every call.
-	ctx    context.Context //nolint:containedctx // calls outlive the requests that make them
-	cancel context.CancelCauseFunc
-	tasks  sync.WaitGroup // calls and the sweeper
+	// calls is the parent of every call.
+	calls   context.Context //nolint:containedctx // calls outlive the requests that make them
+	hangUp  context.CancelCauseFunc
+	closing chan struct{}  // ends the sweeper
+	tasks   sync.WaitGroup // calls and the sweeper; a call takes its slot in the table before it is added
 }
 
 // New registers a node on the bus and starts its sweeper. Close takes both down.
@@ -81,9 +82,11 @@ func New(opts Options) (*Node, error) {
 		metrics: newMetrics(opts.Registerer),
 		table:   newTable(opts.MaxCalls),
 		dials:   newDialMemory(),
+		closing: make(chan struct{}),
 	}
-	n.ctx, n.cancel = context.WithCancelCause(context.Background())
-	server, err := connectorpb.NewConnectorInternalServer(n, opts.Bus)
+	n.calls, n.hangUp = context.WithCancelCause(context.Background())
+	server, err := connectorpb.NewConnectorInternalServer(n, opts.Bus,
+		psrpc.WithServerRPCInterceptors(middleware.WithServerRecovery())) // one request must not end everybody's call
 	if err != nil {
 		return nil, fmt.Errorf("serve the bus: %w", err)
 	}
@@ -101,7 +104,7 @@ func New(opts Options) (*Node, error) {
 func (n *Node) Calls() int { return n.table.size() }
 
 // Draining says whether the node has stopped taking calls.
-func (n *Node) Draining() bool { return n.draining.Load() }
+func (n *Node) Draining() bool { return n.table.closed() }
 
 // Full says whether the node holds as many calls as it may.
 func (n *Node) Full() bool { return n.table.full() }
@@ -112,25 +115,23 @@ func (n *Node) WaitEmpty(ctx context.Context) error { return n.table.waitEmpty(c
 // Drain stops taking calls and waits until none is left or ctx ends; then it returns the context's cause. Requests for
 // live calls go on being served.
 func (n *Node) Drain(ctx context.Context) error {
-	n.draining.Store(true)
+	n.table.close()
 	n.metrics.available.Set(0)
 	return n.table.waitEmpty(ctx)
 }
 
-// HangUpAll ends every call and waits until none is left or ctx ends; then it returns the context's cause.
+// HangUpAll ends every call, those included that are only being made: a dial that is with Meta is not cut off, because
+// nobody could hang up what came of it. It waits until none is left or ctx ends; then it returns the context's cause.
 func (n *Node) HangUpAll(ctx context.Context) error {
-	n.draining.Store(true)
-	n.metrics.available.Set(0)
-	for _, e := range n.table.all() {
-		e.call.End(call.ReasonShutdown, nil)
-	}
-	return n.table.waitEmpty(ctx)
+	n.hangUp(&call.EndError{Reason: call.ReasonShutdown})
+	return n.Drain(ctx)
 }
 
-// Close ends all calls, waits for them and leaves the bus. Bounded by what a call's teardown is bounded by.
+// Close ends all calls, waits for them and leaves the bus. Bounded by what the requests for calls and a call's teardown
+// are bounded by.
 func (n *Node) Close() {
-	n.draining.Store(true)
-	n.cancel(&call.EndError{Reason: call.ReasonShutdown})
+	_ = n.HangUpAll(context.Background()) // before tasks: a request that was admitted may still add one
+	close(n.closing)
 	n.tasks.Wait()
 	n.server.Shutdown()
 }
@@ -158,7 +159,7 @@ func (n *Node) StartCall(ctx context.Context, req *connectorpb.StartCallRequest)
 // StartCallAffinity bids for a new call: more for more room, zero for none. Zero is an answer, unlike a negative bid, so
 // that a full cluster can be told from a dead one.
 func (n *Node) StartCallAffinity(context.Context, *connectorpb.StartCallRequest) float32 {
-	if n.draining.Load() || n.table.full() {
+	if n.table.closed() || n.table.full() {
 		return 0
 	}
 	return n.table.room()
@@ -209,29 +210,67 @@ func (n *Node) join(apiKey string, p participant, log *slog.Logger) func(context
 	}
 }
 
-// run gives a call its goroutine, and takes it out of the table and off the bus when it is over.
+// run gives a call its goroutine, and takes it out of the table and off the bus when it is over. A call that nobody could
+// steer is ended; the error is the requester's.
 func (n *Node) run(e *entry) error {
 	id := e.call.ID()
-	if err := n.server.RegisterAllCallTopics(id); err != nil {
-		n.table.drop(id)
-		e.call.End(call.ReasonShutdown, err)
-		n.tasks.Go(func() { _ = e.call.Run() }) // takes down what was opened; the error goes to the requester
-		return fmt.Errorf("register the call: %w", err)
-	}
 	n.metrics.started(e.call.Direction())
+	err := n.server.RegisterAllCallTopics(id)
+	if err != nil {
+		err = &setupError{end: fmt.Errorf("register the call: %w", err)}
+		e.call.End(call.ReasonShutdown, err)
+	}
 	n.tasks.Go(func() {
 		_ = e.call.Run() // the reason is reported by the call
 		if !n.table.end(id) {
 			n.server.DeregisterAllCallTopics(id)
 		}
 	})
-	return nil
+	return err
 }
 
-// until returns a context of the node's, not of the request's, that ends shortly before the requester stops listening.
-func (n *Node) until(answerBy time.Time) (context.Context, context.CancelFunc) {
-	return context.WithDeadlineCause(n.ctx, answerBy, errAnswerBy)
+// abandon ends a call that Meta took under an ID that the table cannot hold for it.
+func (n *Node) abandon(e *entry, err error) error {
+	n.metrics.started(e.call.Direction())
+	e.call.End(call.ReasonShutdown, err)
+	n.tasks.Go(func() {
+		_ = e.call.Run()
+		n.table.free()
+	})
+	return &setupError{end: err}
+}
+
+// answerMargin is kept of a request's time on the bus for the answer's way back, if the request does not say how much.
+const answerMargin = 500 * time.Millisecond
+
+// answerBy is when a request has to be answered; zero if nobody says.
+func answerBy(ctx context.Context, req interface{ GetAnswerBy() *timestamppb.Timestamp }) time.Time {
+	if req != nil && req.GetAnswerBy() != nil {
+		return req.GetAnswerBy().AsTime()
+	}
+	if expiry, ok := ctx.Deadline(); ok {
+		return expiry.Add(-answerMargin)
+	}
+	return time.Time{}
+}
+
+// until returns a context that ends when the request has to be answered, which is before the requester stops listening.
+func until(ctx context.Context, req interface{ GetAnswerBy() *timestamppb.Timestamp }) (context.Context, context.CancelFunc) {
+	by := answerBy(ctx, req)
+	ctx = context.WithoutCancel(ctx)
+	if by.IsZero() {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadlineCause(ctx, by, errAnswerBy)
 }
 
 // errAnswerBy is the cause of a context whose requester has to be answered now.
 var errAnswerBy = errors.New("node: time to answer the request")
+
+// timeOf is zero for a time that a message does not hold; AsTime makes 1970 of it.
+func timeOf(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime()
+}

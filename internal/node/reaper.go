@@ -16,7 +16,7 @@ func (n *Node) sweep() {
 	stuck := make(map[*call.Call]bool)
 	for {
 		select {
-		case <-n.ctx.Done():
+		case <-n.closing:
 			return
 		case now := <-t.C:
 			n.sweepOnce(now, stuck)

@@ -22,7 +22,10 @@ type entry struct {
 	said atomic.Bool
 }
 
-// lingerer is a call that is over and of whose end nobody told us yet. Whoever does gets a friendly answer.
+// untold says that the call is over and Meta could not be told: another word about it may bring a better token.
+func (e *entry) untold() bool { return e.call != nil && e.call.TerminateErr() != nil }
+
+// lingerer is a call that is over and of whose end nobody told us yet, or we not Meta. Whoever does gets a friendly answer.
 type lingerer struct {
 	*entry
 	until time.Time
@@ -54,6 +57,8 @@ type table struct {
 	mu sync.Mutex // guards all following fields; never held across I/O
 	// live holds a nil entry for an ID that is reserved: its call is being made.
 	live map[string]*entry
+	// making holds a channel for every reserved ID, closed when its call is made or never will be.
+	making map[string]chan struct{}
 	// lingering holds calls that are over, for those who say so.
 	lingering map[string]lingerer
 	// ended maps the ID of an ended call to when that was; order is the same, oldest first.
@@ -61,6 +66,8 @@ type table struct {
 	order []string
 	// slots counts admitted calls, those without an ID included.
 	slots int
+	// shut is set once no more calls are admitted.
+	shut bool
 	// dialing holds a channel for every request that is with Meta and has no ID yet, closed when it has.
 	dialing map[chan struct{}]struct{}
 	// empty is closed when the last slot becomes free; nil while nobody waits for that.
@@ -71,6 +78,7 @@ func newTable(maxCalls int) *table {
 	return &table{
 		maxCalls:  maxCalls,
 		live:      make(map[string]*entry),
+		making:    make(map[string]chan struct{}),
 		lingering: make(map[string]lingerer),
 		ended:     make(map[string]time.Time),
 		dialing:   make(map[chan struct{}]struct{}),
@@ -81,11 +89,27 @@ func newTable(maxCalls int) *table {
 func (t *table) admit() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.shut {
+		return errDraining
+	}
 	if t.maxCalls > 0 && t.slots >= t.maxCalls {
 		return errBusy
 	}
 	t.slots++
 	return nil
+}
+
+// close admits no more calls: whoever was not admitted before never will be.
+func (t *table) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.shut = true
+}
+
+func (t *table) closed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.shut
 }
 
 // free gives back a slot that no call came to use.
@@ -114,33 +138,44 @@ func (t *table) reserve(id string) error {
 		return errEnded
 	}
 	t.live[id] = nil
+	t.making[id] = make(chan struct{})
 	return nil
 }
 
-// put makes a call known under its ID.
+// put makes a call known under the ID that was reserved for it.
 func (t *table) put(id string, e *entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.live[id] = e
+	t.madeLocked(id)
 }
 
-// drop forgets an ID and frees its slot without leaving a tombstone: nothing happened.
+// drop forgets a reserved ID and frees its slot without leaving a tombstone: nothing happened.
 func (t *table) drop(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.live, id)
+	t.madeLocked(id)
 	t.freeLocked()
+}
+
+func (t *table) madeLocked(id string) {
+	if c, ok := t.making[id]; ok {
+		delete(t.making, id)
+		close(c)
+	}
 }
 
 // end replaces a call by a tombstone and frees its slot. It reports whether the call lingers; expire ends that.
 func (t *table) end(id string) (lingers bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if e := t.live[id]; e != nil && !e.said.Load() {
+	if e := t.live[id]; e != nil && (!e.said.Load() || e.untold()) {
 		t.lingering[id] = lingerer{entry: e, until: time.Now().Add(lingerTime)}
 		lingers = true
 	}
 	delete(t.live, id)
+	t.madeLocked(id)
 	t.buryLocked(id)
 	t.freeLocked()
 	return lingers
@@ -152,7 +187,7 @@ func (t *table) expire(now time.Time) []string {
 	defer t.mu.Unlock()
 	var ids []string
 	for id, l := range t.lingering {
-		if l.said.Load() || now.After(l.until) {
+		if l.said.Load() && !l.untold() || now.After(l.until) {
 			delete(t.lingering, id)
 			ids = append(ids, id)
 		}
@@ -176,29 +211,34 @@ func (t *table) buryLocked(id string) {
 	}
 }
 
-// find returns a live call, or one that lingers: errEnded or errUnknown if there is none. A call whose request is still with Meta may be meant
-// by an ID that nobody knows yet (Meta's webhook can beat its own HTTP response), so find waits for those requests, and
-// only for those. Without any it answers at once.
+// find returns a live call, or one that lingers: errEnded or errUnknown if there is none. A call whose request is still
+// with Meta may be meant by an ID that nobody knows yet (Meta's webhook can beat its own HTTP response), so find waits for
+// the requests that were there before it, and only for those: on a busy node there is always another. Without any it
+// answers at once.
 func (t *table) find(ctx context.Context, id string) (*entry, error) {
-	for {
-		e, pending, err := t.look(id)
-		if pending == nil {
-			return e, err
-		}
+	e, pending, err := t.look(id)
+	for _, made := range pending {
 		select {
-		case <-pending:
+		case <-made:
 		case <-ctx.Done():
 			return nil, err
 		}
+		if e, _, err = t.look(id); !errors.Is(err, errUnknown) {
+			break
+		}
 	}
+	return e, err
 }
 
-// look is one try of find; pending is closed when another is worth it.
-func (t *table) look(id string) (e *entry, pending <-chan struct{}, err error) {
+// look is one try of find; another is worth it, if the ID is unknown, whenever one of pending is closed.
+func (t *table) look(id string) (e *entry, pending []<-chan struct{}, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if e := t.live[id]; e != nil {
 		return e, nil, nil
+	}
+	if c, ok := t.making[id]; ok {
+		return nil, []<-chan struct{}{c}, errUnknown
 	}
 	if l, ok := t.lingering[id]; ok && !l.said.Load() {
 		return l.entry, nil, nil
@@ -207,9 +247,9 @@ func (t *table) look(id string) (e *entry, pending <-chan struct{}, err error) {
 		return nil, nil, errEnded
 	}
 	for c := range t.dialing {
-		return nil, c, errUnknown
+		pending = append(pending, c)
 	}
-	return nil, nil, errUnknown
+	return nil, pending, errUnknown
 }
 
 // dial announces a request to Meta whose call has no ID yet; the returned function says that it has one, or never will.

@@ -163,3 +163,52 @@ func TestDialMemoryGivesARepetitionTheFirstAnswer(t *testing.T) {
 	_, first = m.claim(k, now.Add(dialMemoryTTL+time.Second))
 	require.True(t, first, "the memory ends")
 }
+
+func TestFindDoesNotWaitForRequestsThatCameLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tab := newTable(0)
+		before := tab.dial()
+		unknown := make(chan error, 1)
+		go func() {
+			_, err := tab.find(t.Context(), "a")
+			unknown <- err
+		}()
+		synctest.Wait()
+		later := tab.dial()
+		before()
+		synctest.Wait()
+		require.Len(t, unknown, 1, "on a busy node there is always another request")
+		require.ErrorIs(t, <-unknown, errUnknown)
+		later()
+	})
+}
+
+func TestFindWaitsForACallThatIsBeingMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tab := newTable(0)
+		require.NoError(t, tab.admit())
+		require.NoError(t, tab.reserve("a"))
+		found := make(chan *entry, 1)
+		go func() {
+			e, _ := tab.find(t.Context(), "a")
+			found <- e
+		}()
+		synctest.Wait()
+		require.Empty(t, found)
+		e := &entry{}
+		tab.put("a", e)
+		require.Same(t, e, <-found)
+	})
+}
+
+func TestFindHearsThatACallWasNotMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tab := newTable(0)
+		require.NoError(t, tab.admit())
+		require.NoError(t, tab.reserve("a"))
+		go tab.drop("a")
+		_, err := tab.find(t.Context(), "a")
+		require.ErrorIs(t, err, errUnknown)
+		require.Empty(t, tab.making)
+	})
+}

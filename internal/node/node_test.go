@@ -1,0 +1,203 @@
+package node
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/livekit/protocol/livekit"
+	"github.com/livekit/psrpc"
+	"github.com/stretchr/testify/require"
+
+	"github.com/livekit-connector/livekit-connector/internal/call"
+	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
+)
+
+const (
+	byUser     = livekit.DisconnectWhatsAppCallRequest_USER_INITIATED
+	byBusiness = livekit.DisconnectWhatsAppCallRequest_BUSINESS_INITIATED
+)
+
+func wait(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// dialled places a call that waits for its room.
+func (s *stand) dialled(t *testing.T) *entry {
+	t.Helper()
+	failed := s.begin(wait(t))
+	require.Equal(t, "connect", s.next(t))
+	e, err := s.table.find(wait(t), dialledID)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		e.call.End(call.ReasonUserHangup, nil)
+		require.Error(t, <-failed)
+	})
+	return e
+}
+
+// held answers a Graph request only when release is called, or when the test is over.
+func (s *stand) held(t *testing.T, action string, answer http.HandlerFunc) (release func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	s.on(action, func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-ctx.Done():
+			answer(w, r)
+		case <-r.Context().Done():
+		}
+	})
+	return cancel
+}
+
+func placed(w http.ResponseWriter, _ *http.Request) { connected(w, dialledID) }
+
+// What Meta makes of a dial while we go down would ring on with nobody to hang it up.
+func TestCallThatIsBeingDialledIsHungUpToo(t *testing.T) {
+	tests := []struct {
+		name string
+		end  func(*stand)
+	}{
+		{"hanging up", func(s *stand) { _ = s.HangUpAll(context.Background()) }},
+		{"closing", func(s *stand) {
+			s.Close()
+			s.closing = make(chan struct{}) // the stand closes its node too
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newStand(t)
+			release := s.held(t, "connect", placed)
+			failed := s.begin(wait(t))
+			require.Equal(t, "connect", s.next(t))
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				tt.end(s)
+			}()
+			<-s.calls.Done()
+			release()
+			require.Equal(t, "terminate", s.next(t))
+			<-ended
+			require.Zero(t, s.Calls())
+			requireCode(t, psrpc.FailedPrecondition, <-failed)
+		})
+	}
+}
+
+func TestDrainingNodeTakesNoCall(t *testing.T) {
+	s := newStand(t)
+	require.NoError(t, s.Drain(wait(t)))
+	_, err := s.StartCall(wait(t), dialRequest())
+	requireCode(t, psrpc.ResourceExhausted, err)
+	require.Empty(t, s.asked)
+	require.Zero(t, s.Calls())
+}
+
+func TestDisconnectIsAnsweredInTimeWhateverMetaDoes(t *testing.T) {
+	s := newStand(t)
+	s.dialled(t)
+	s.held(t, "terminate", expired)
+	ctx, cancel := context.WithTimeout(wait(t), time.Second)
+	defer cancel()
+	require.NoError(t, s.disconnect(ctx, byBusiness, "token"))
+	require.NoError(t, ctx.Err(), "after that the requester does not listen")
+}
+
+func TestUserWhoHangsUpDoesNotWaitUntilMetaKnows(t *testing.T) {
+	s := newStand(t)
+	e := s.dialled(t)
+	release := s.held(t, "terminate", expired)
+	e.call.End(call.ReasonMaxDuration, nil)
+	require.Equal(t, "terminate", s.next(t))
+	require.NoError(t, s.disconnect(t.Context(), byUser, ""))
+	select {
+	case <-e.call.Told():
+		t.Fatal("the answer waited for Meta")
+	default:
+	}
+	release()
+	requireCode(t, psrpc.NotFound, s.disconnect(t.Context(), byUser, ""))
+}
+
+func TestCallThatMetaWasNotToldOfIsEndedByABetterToken(t *testing.T) {
+	s := newStand(t)
+	e := s.dialled(t)
+	s.on("terminate", expired)
+	requireCode(t, psrpc.FailedPrecondition, s.disconnect(wait(t), byBusiness, "as old"))
+	requireCode(t, psrpc.FailedPrecondition, s.disconnect(wait(t), byBusiness, "older still"))
+	<-e.call.Done()
+	require.NoError(t, s.WaitEmpty(wait(t)))
+	s.on("terminate", nil)
+	require.NoError(t, s.disconnect(wait(t), byBusiness, "new"))
+	requireCode(t, psrpc.NotFound, s.disconnect(wait(t), byBusiness, "new"))
+}
+
+func TestCallThatCannotBeSteeredIsEnded(t *testing.T) {
+	tests := []struct {
+		name  string
+		spoil func(*testing.T, *stand)
+		mend  func(*stand)
+	}{
+		{"its topics are taken", func(t *testing.T, s *stand) {
+			require.NoError(t, s.server.RegisterAllCallTopics(dialledID))
+		}, func(*stand) {}},
+		{"its id is taken", func(t *testing.T, s *stand) {
+			require.NoError(t, s.table.admit())
+			require.NoError(t, s.table.reserve(dialledID))
+		}, func(s *stand) { s.table.drop(dialledID) }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newStand(t)
+			tt.spoil(t, s)
+			_, err := s.StartCall(wait(t), dialRequest())
+			requireCode(t, psrpc.FailedPrecondition, err)
+			require.Equal(t, "connect", s.next(t))
+			require.Equal(t, "terminate", s.next(t))
+			tt.mend(s)
+			require.NoError(t, s.WaitEmpty(wait(t)))
+			require.Zero(t, s.gauge(t))
+		})
+	}
+}
+
+func TestPanicOfARequestEndsThatRequestAlone(t *testing.T) {
+	s := newStand(t)
+	s.opts.Meta = nil
+	client, err := connectorpb.NewConnectorInternalClient(s.opts.Bus)
+	require.NoError(t, err)
+	defer client.Close()
+	req := dialRequest()
+	req.RequestId = "request"
+	_, err = client.StartCall(wait(t), Cluster, req)
+	requireCode(t, psrpc.Internal, err)
+	require.Zero(t, s.Calls())
+	_, err = s.StartCall(wait(t), req)
+	requireCode(t, psrpc.FailedPrecondition, err)
+}
+
+// An API front of another version may say less.
+func TestCallWithoutDeadlinesGetsTheDefaults(t *testing.T) {
+	s := newStand(t)
+	failed, sdp := make(chan error, 1), offer(t)
+	go func() {
+		_, err := s.StartCall(wait(t), &connectorpb.StartCallRequest{ApiKey: "key", Call: &connectorpb.StartCallRequest_Accept{
+			Accept: &livekit.AcceptWhatsAppCallRequest{
+				WhatsappPhoneNumberId: "1000555000111", WhatsappApiKey: "token", WhatsappCloudApiVersion: "24.0",
+				WhatsappCallId: "wacid.offered", Sdp: &livekit.SessionDescription{Type: "offer", Sdp: sdp},
+			},
+		}})
+		failed <- err
+	}()
+	require.Equal(t, "pre_accept", s.next(t))
+	e, err := s.table.find(wait(t), "wacid.offered")
+	require.NoError(t, err)
+	e.call.End(call.ReasonUserHangup, nil)
+	requireCode(t, psrpc.FailedPrecondition, <-failed)
+}

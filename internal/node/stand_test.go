@@ -1,0 +1,183 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/livekit/protocol/livekit"
+	"github.com/livekit/psrpc"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	"github.com/livekit-connector/livekit-connector/internal/call"
+	"github.com/livekit-connector/livekit-connector/internal/metaleg"
+	"github.com/livekit-connector/livekit-connector/media"
+	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
+	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
+	"github.com/livekit-connector/livekit-connector/testdata"
+)
+
+// patience bounds every wait for an event.
+const patience = 20 * time.Second
+
+// stand is a node between a Graph that a test writes and a LiveKit that takes connections and says nothing.
+type stand struct {
+	*Node
+	registry *prometheus.Registry
+	asked    chan string // Graph's actions, as they come
+	mu       sync.Mutex
+	answer   map[string]http.HandlerFunc
+}
+
+const dialledID = "wacid.dialled"
+
+func newStand(t *testing.T) *stand {
+	t.Helper()
+	s := &stand{registry: prometheus.NewRegistry(), asked: make(chan string, 100), answer: map[string]http.HandlerFunc{}}
+	graph := httptest.NewServer(http.HandlerFunc(s.serveGraph))
+	t.Cleanup(graph.Close)
+	over := make(chan struct{})
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-over:
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(silent.Close)
+	t.Cleanup(func() { close(over) })
+
+	client, err := whatsapp.NewClient(whatsapp.Options{BaseURL: graph.URL})
+	require.NoError(t, err)
+	t.Cleanup(client.CloseIdleConnections)
+	stack, err := metaleg.New(metaleg.Config{
+		IPv4Only: true, IncludeLoopback: true, KeepInterface: func(name string) bool { return name == "lo" },
+	})
+	require.NoError(t, err)
+	pacer := media.NewPacer(1)
+	t.Cleanup(pacer.Close)
+	timeouts := call.DefaultTimeouts()
+	timeouts.Terminate = 2 * time.Second
+	s.Node, err = New(Options{
+		ID: "test", Bus: psrpc.NewLocalMessageBus(), LiveKitURL: strings.Replace(silent.URL, "http", "ws", 1),
+		Secret: func(string) string { return "secret-secret-secret-secret-secret" },
+		Meta:   stack, Graph: client, Pacer: pacer, Timeouts: timeouts,
+		Registerer: s.registry, Logger: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *stand) serveGraph(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	for _, action := range []string{"connect", "pre_accept", "accept", "reject", "terminate"} {
+		if !strings.Contains(string(body), fmt.Sprintf("%q:%q", "action", action)) {
+			continue
+		}
+		s.asked <- action
+		s.mu.Lock()
+		answer := s.answer[action]
+		s.mu.Unlock()
+		switch {
+		case answer != nil:
+			answer(w, r)
+		case action == "connect":
+			connected(w, dialledID)
+		default:
+			_, _ = io.WriteString(w, `{"success":true}`)
+		}
+	}
+}
+
+func connected(w io.Writer, id string) {
+	_, _ = fmt.Fprintf(w, `{"messaging_product":"whatsapp","calls":[{"id":%q}]}`, id)
+}
+
+// expired is what Graph says to a token that is too old.
+func expired(w http.ResponseWriter, _ *http.Request) {
+	w.WriteHeader(http.StatusUnauthorized)
+	_, _ = io.WriteString(w, `{"error":{"message":"Session has expired","type":"OAuthException","code":190}}`)
+}
+
+func (s *stand) on(action string, answer http.HandlerFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answer[action] = answer
+}
+
+// next waits for the next action that Graph is asked for.
+func (s *stand) next(t *testing.T) string {
+	t.Helper()
+	select {
+	case action := <-s.asked:
+		return action
+	case <-time.After(patience):
+		t.Fatal("graph is asked for nothing")
+		return ""
+	}
+}
+
+// begin places a call without waiting for it.
+func (s *stand) begin(ctx context.Context) <-chan error {
+	failed := make(chan error, 1)
+	go func() {
+		_, err := s.StartCall(ctx, dialRequest())
+		failed <- err
+	}()
+	return failed
+}
+
+func dialRequest() *connectorpb.StartCallRequest {
+	return &connectorpb.StartCallRequest{ApiKey: "key", Call: &connectorpb.StartCallRequest_Dial{Dial: &livekit.DialWhatsAppCallRequest{
+		WhatsappPhoneNumberId: "1000555000111", WhatsappApiKey: "token", WhatsappCloudApiVersion: "24.0",
+		WhatsappToPhoneNumber: "15550002222",
+	}}}
+}
+
+func (s *stand) disconnect(ctx context.Context, reason livekit.DisconnectWhatsAppCallRequest_DisconnectReason, token string) error {
+	_, err := s.DisconnectCall(ctx, &connectorpb.DisconnectCallRequest{ApiKey: "key", Request: &livekit.DisconnectWhatsAppCallRequest{
+		WhatsappCallId: dialledID, WhatsappApiKey: token, DisconnectReason: reason,
+	}})
+	return err
+}
+
+// requireCode checks the code of an error that goes onto the bus.
+func requireCode(t *testing.T, code psrpc.ErrorCode, err error) {
+	t.Helper()
+	var e psrpc.Error
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, code, e.Code(), err)
+}
+
+// offer is one of Meta's, with nobody behind its candidates.
+func offer(t *testing.T) string {
+	t.Helper()
+	text, err := testdata.SDP.ReadFile("sdp/01-uic-offer-live-2026-10-02.sdp")
+	require.NoError(t, err)
+	return regexp.MustCompile(`(a=candidate:\S+ \d udp \d+) \S+ \d+`).ReplaceAllString(string(text), "$1 127.0.0.1 9")
+}
+
+// gauge reads how many calls the metrics show.
+func (s *stand) gauge(t *testing.T) float64 {
+	t.Helper()
+	families, err := s.registry.Gather()
+	require.NoError(t, err)
+	sum := 0.0
+	for _, f := range families {
+		if f.GetName() == "livekit_connector_calls_active" {
+			for _, m := range f.GetMetric() {
+				sum += m.GetGauge().GetValue()
+			}
+		}
+	}
+	return sum
+}
