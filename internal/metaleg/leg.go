@@ -226,6 +226,9 @@ func (l *Leg) SetAnswer(text string) error {
 	}
 	l.expect(remote)
 	if err := l.applyRemote(webrtc.SDPTypeAnswer, text); err != nil {
+		l.mu.Lock()
+		l.answer = "" // the same text is no repetition of an answer that was applied
+		l.mu.Unlock()
 		return err
 	}
 	l.times.answered.mark()
