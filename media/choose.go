@@ -85,7 +85,7 @@ func soundOf(payload []byte) sound {
 // chooseLocked decides whether s is the source that is heard now that a packet of
 // it came. The chosen one keeps the line until it says nothing for the hang-over,
 // goes away, or the room says that it is silent and another one speaks. Noise is
-// heard while nobody has the line, but it neither takes nor keeps it: an open
+// heard while nobody sends, but it neither takes nor keeps the line: an open
 // microphone must not cost an agent its first words.
 func (l *Line) chooseLocked(s *Source, heard sound, now time.Duration) bool {
 	s.voiced <<= 1
@@ -98,7 +98,7 @@ func (l *Line) chooseLocked(s *Source, heard sound, now time.Duration) bool {
 	if l.active == s {
 		return true
 	}
-	if heard == soundNone || l.active != nil && (heard == soundNoise || !l.yieldsLocked(s, now)) {
+	if heard == soundNone || l.active != nil && !l.yieldsLocked(s, heard, now) {
 		return false
 	}
 	if l.active != nil {
@@ -112,12 +112,19 @@ func (l *Line) chooseLocked(s *Source, heard sound, now time.Duration) bool {
 }
 
 // yieldsLocked reports whether the source that has the line gives it to s.
-func (l *Line) yieldsLocked(s *Source, now time.Duration) bool {
+func (l *Line) yieldsLocked(s *Source, heard sound, now time.Duration) bool {
 	a := l.active
-	if now-a.lastHeard >= hangOver && (l.filling || s.talk() > a.talk()) {
+	over := now-a.lastHeard >= hangOver
+	switch {
+	case over && l.filling:
+		return true // it may be the soft beginning of a word
+	case heard != soundSpeech:
+		return false
+	case over && s.talk() > a.talk():
 		return true
+	default:
+		return s.speaking && !a.speaking && now-l.since >= hintDelay
 	}
-	return s.speaking && !a.speaking && now-l.since >= hintDelay
 }
 
 // talk is how many of the last eight packets had speech in them. Speech has it in

@@ -91,6 +91,21 @@ func TestNoiseCostsNobodyTheLine(t *testing.T) {
 	}
 }
 
+func TestTheSoftBeginningOfAWordIsHeard(t *testing.T) {
+	inStudio(t, func(t *testing.T, s *studio) {
+		s.line.Open()
+		a, b, va, vb := twoVoices(s)
+		s.talk(t, 20, []*media.Source{a}, []*voice{va})
+		require.NoError(t, a.WriteRTP(va.dtx()))
+		s.pass(time.Second)
+		for i := range 20 {
+			require.NoError(t, b.WriteRTP(vb.spoken(i > 2)))
+			s.pass(media.FrameDuration)
+		}
+		require.Equal(t, 20, heardB(s.dst.speech()))
+	})
+}
+
 func TestLateBurstsSplitNoWord(t *testing.T) {
 	inStudio(t, func(t *testing.T, s *studio) {
 		start := time.Now()
