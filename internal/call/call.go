@@ -106,6 +106,8 @@ type Timeouts struct {
 	Setup time.Duration
 	// Ringing bounds an outbound call from when Meta took it to the pick-up.
 	Ringing time.Duration
+	// Join bounds joining the room.
+	Join time.Duration
 	// Publish bounds making the caller's track appear once an outbound call was picked up.
 	Publish time.Duration
 	// Media is how long Meta may send nothing on an answered call before it counts as left behind.
@@ -124,6 +126,7 @@ func DefaultTimeouts() Timeouts {
 		Connect:   5 * time.Second,
 		Setup:     28 * time.Second,
 		Ringing:   60 * time.Second,
+		Join:      20 * time.Second,
 		Publish:   10 * time.Second,
 		Media:     30 * time.Second,
 		Terminate: 60 * time.Second,
@@ -186,6 +189,8 @@ type Call struct {
 
 	// preAcceptSent is set before Meta hears of our answer: from then on a call is terminated, not rejected.
 	preAcceptSent atomic.Bool
+	// preAccepted is set once Meta took our answer, or may have.
+	preAccepted atomic.Bool
 
 	mu sync.Mutex // guards all following fields; never held across I/O
 	//
@@ -252,6 +257,9 @@ func (c *Call) Joined() <-chan struct{} { return c.joined }
 
 // Active is closed once the call was answered and audio may flow both ways.
 func (c *Call) Active() <-chan struct{} { return c.active }
+
+// PreAccepted says whether Meta knows, or may know, that we took part in the call: always so for one that we placed.
+func (c *Call) PreAccepted() bool { return c.opts.Direction == Outbound || c.preAccepted.Load() }
 
 // Answered says whether the call was ever answered. It is true a moment before Active is closed: the phone has been
 // picked up already while the track is still being published.

@@ -166,3 +166,19 @@ func endAt(t *testing.T, d call.Direction, step string, r call.Reason) {
 	told := s.count("terminate") + s.count("reject")
 	require.Equal(t, r == call.ReasonUserHangup, told == 0)
 }
+
+// Otherwise an outbound call would be picked up, and be silent until nobody rings any more.
+func TestRoomThatIsNeverJoinedEndsARingingCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		s.block["join"] = make(chan struct{})
+		close(s.connected)
+		close(s.firstAudio)
+		start := time.Now()
+		c := begin(t, s, outbound)
+		require.NoError(t, c.SetAnswer(t.Context(), "answer"))
+		require.Equal(t, call.ReasonRoomJoinFailed, ended(t, c))
+		require.Equal(t, call.DefaultTimeouts().Join, time.Since(start))
+		require.Equal(t, 1, s.count("terminate"))
+	})
+}

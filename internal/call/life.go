@@ -62,7 +62,9 @@ func (c *Call) setUpInbound(ctx context.Context, s *seat) error {
 		return reasonFor(ctx, ReasonUnknown, nil)
 	}
 	c.preAcceptSent.Store(true)
-	if err := c.opts.Graph.PreAccept(ctx); err != nil {
+	err := c.opts.Graph.PreAccept(ctx)
+	c.preAccepted.Store(err == nil || errors.Is(err, whatsapp.ErrOutcomeUnknown))
+	if err != nil {
 		return reasonFor(ctx, refusal(err), fmt.Errorf("pre-accept: %w", err))
 	}
 	c.to(EventPreAccepted)
@@ -180,7 +182,9 @@ func (c *Call) takeSeat() *seat {
 	s := &seat{ready: make(chan struct{})}
 	go func() {
 		defer close(s.ready)
-		if s.room, s.err = c.opts.Join(c.ctx, c.line); s.err != nil {
+		ctx, cancel := context.WithTimeout(c.ctx, c.opts.Timeouts.Join)
+		defer cancel()
+		if s.room, s.err = c.opts.Join(ctx, c.line); s.err != nil {
 			return
 		}
 		c.opts.Meta.SetSink(media.NewRelay(s.room))

@@ -61,7 +61,6 @@ func (n *Node) accept(
 		Logger: log, Observer: n.metrics,
 	})
 	made = true
-	n.table.put(id, e)
 	if err := n.run(e); err != nil {
 		return nil, err
 	}

@@ -67,7 +67,6 @@ func (n *Node) dial(
 	if err := n.table.reserve(id); err != nil {
 		return nil, n.abandon(e, err)
 	}
-	n.table.put(id, e)
 	if err := n.run(e); err != nil {
 		return nil, err
 	}

@@ -210,7 +210,8 @@ func (n *Node) join(apiKey string, p participant, log *slog.Logger) func(context
 	}
 }
 
-// run gives a call its goroutine, and takes it out of the table and off the bus when it is over. A call that nobody could
+// run gives a call its goroutine, and takes it out of the table and off the bus when it is over. It is on the bus before
+// it is in the table and off it afterwards, because who finds it there asks for it on the bus. A call that nobody could
 // steer is ended; the error is the requester's.
 func (n *Node) run(e *entry) error {
 	id := e.call.ID()
@@ -220,6 +221,7 @@ func (n *Node) run(e *entry) error {
 		err = &setupError{end: fmt.Errorf("register the call: %w", err)}
 		e.call.End(call.ReasonShutdown, err)
 	}
+	n.table.put(id, e)
 	n.tasks.Go(func() {
 		_ = e.call.Run() // the reason is reported by the call
 		if !n.table.end(id) {

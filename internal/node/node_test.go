@@ -182,17 +182,59 @@ func TestPanicOfARequestEndsThatRequestAlone(t *testing.T) {
 	requireCode(t, psrpc.FailedPrecondition, err)
 }
 
+func TestOfferThatMetaHeardNothingOfMayBeAcceptedAnew(t *testing.T) {
+	s := newStand(t)
+	for _, action := range []string{"pre_accept", "terminate", "reject"} {
+		s.on(action, expired)
+	}
+	sdp := offer(t)
+	_, err := s.StartCall(wait(t), acceptRequest(sdp))
+	requireCode(t, psrpc.UpstreamClientError, err)
+	require.NoError(t, s.WaitEmpty(wait(t)))
+	for _, action := range []string{"pre_accept", "terminate", "reject"} {
+		require.Equal(t, action, s.next(t))
+		s.on(action, nil)
+	}
+	failed := make(chan error, 1)
+	go func() {
+		_, again := s.StartCall(wait(t), acceptRequest(sdp))
+		failed <- again
+	}()
+	require.Equal(t, "pre_accept", s.next(t))
+	s.hangUp(&call.EndError{Reason: call.ReasonUserHangup})
+	requireCode(t, psrpc.FailedPrecondition, <-failed)
+	require.NoError(t, s.WaitEmpty(wait(t)))
+	_, err = s.StartCall(wait(t), acceptRequest(sdp))
+	requireCode(t, psrpc.FailedPrecondition, err)
+}
+
+// bus notes who is found while a call is registered.
+type bus struct {
+	connectorpb.ConnectorInternalServer
+	table  *table
+	before chan *entry
+}
+
+func (b bus) RegisterAllCallTopics(id string) error {
+	e, _, _ := b.table.look(id)
+	b.before <- e
+	return b.ConnectorInternalServer.RegisterAllCallTopics(id)
+}
+
+func TestCallIsOnTheBusBeforeItIsFound(t *testing.T) {
+	s := newStand(t)
+	before := make(chan *entry, 1)
+	s.server = bus{s.server, s.table, before}
+	s.dialled(t)
+	require.Nil(t, <-before, "a request for it would reach nobody and be answered after its time")
+}
+
 // An API front of another version may say less.
 func TestCallWithoutDeadlinesGetsTheDefaults(t *testing.T) {
 	s := newStand(t)
 	failed, sdp := make(chan error, 1), offer(t)
 	go func() {
-		_, err := s.StartCall(wait(t), &connectorpb.StartCallRequest{ApiKey: "key", Call: &connectorpb.StartCallRequest_Accept{
-			Accept: &livekit.AcceptWhatsAppCallRequest{
-				WhatsappPhoneNumberId: "1000555000111", WhatsappApiKey: "token", WhatsappCloudApiVersion: "24.0",
-				WhatsappCallId: "wacid.offered", Sdp: &livekit.SessionDescription{Type: "offer", Sdp: sdp},
-			},
-		}})
+		_, err := s.StartCall(wait(t), acceptRequest(sdp))
 		failed <- err
 	}()
 	require.Equal(t, "pre_accept", s.next(t))

@@ -143,6 +143,13 @@ func dialRequest() *connectorpb.StartCallRequest {
 	}}}
 }
 
+func acceptRequest(sdp string) *connectorpb.StartCallRequest {
+	return &connectorpb.StartCallRequest{ApiKey: "key", Call: &connectorpb.StartCallRequest_Accept{Accept: &livekit.AcceptWhatsAppCallRequest{
+		WhatsappPhoneNumberId: "1000555000111", WhatsappApiKey: "token", WhatsappCloudApiVersion: "24.0",
+		WhatsappCallId: "wacid.offered", Sdp: &livekit.SessionDescription{Type: "offer", Sdp: sdp},
+	}}}
+}
+
 func (s *stand) disconnect(ctx context.Context, reason livekit.DisconnectWhatsAppCallRequest_DisconnectReason, token string) error {
 	_, err := s.DisconnectCall(ctx, &connectorpb.DisconnectCallRequest{ApiKey: "key", Request: &livekit.DisconnectWhatsAppCallRequest{
 		WhatsappCallId: dialledID, WhatsappApiKey: token, DisconnectReason: reason,

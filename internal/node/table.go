@@ -166,10 +166,16 @@ func (t *table) madeLocked(id string) {
 	}
 }
 
-// end replaces a call by a tombstone and frees its slot. It reports whether the call lingers; expire ends that.
+// end replaces a call by a tombstone and frees its slot. It reports whether the call lingers; expire ends that. An offer of
+// which Meta heard nothing from us leaves no trace: it may be accepted anew.
 func (t *table) end(id string) (lingers bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if e := t.live[id]; e != nil && e.untold() && !e.call.PreAccepted() {
+		delete(t.live, id) // nothing happened at Meta, and may with a better token
+		t.freeLocked()
+		return false
+	}
 	if e := t.live[id]; e != nil && (!e.said.Load() || e.untold()) {
 		t.lingering[id] = lingerer{entry: e, until: time.Now().Add(lingerTime)}
 		lingers = true
