@@ -156,3 +156,16 @@ func TestPreRollKeepsTheNewest(t *testing.T) {
 	}
 	require.Len(t, same.held, preRollPackets, "a clock that stands still")
 }
+
+func TestPreRollTakesAPacketThatComesLate(t *testing.T) {
+	track, err := lksdk.NewLocalTrack(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000})
+	require.NoError(t, err)
+	v := newVoice(track)
+	v.hold(time.Now())
+	for _, i := range []uint16{1, 0, 2} {
+		p := &rtp.Packet{Header: rtp.Header{SequenceNumber: i, Timestamp: uint32(i) * 960}, Payload: []byte{byte(i)}}
+		require.NoError(t, v.write(p))
+	}
+	require.Len(t, v.held, 3)
+	require.Zero(t, v.overflowed.Load())
+}

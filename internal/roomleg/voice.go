@@ -24,6 +24,9 @@ const (
 	earlyRoll = 300 * time.Millisecond
 	// settle is how long after "subscribed" the subscriber gets to apply the answer.
 	settle = 100 * time.Millisecond
+	// settleAll is the same when there are several: the server tells of the first only. A libwebrtc agent was 200 ms faster
+	// than another participant, who missed as much of the caller.
+	settleAll = 300 * time.Millisecond
 	// holdLimit ends the waiting for a subscriber: there may be none, or only hidden ones, of which we are not told.
 	holdLimit = time.Second
 
@@ -131,7 +134,11 @@ func (v *voice) due(now time.Time) bool {
 		return false
 	}
 	if at := v.subscribedAt.Load(); at != 0 {
-		return now.UnixNano()-at >= int64(settle)
+		rest := settle
+		if v.listeners.Load() > 1 {
+			rest = settleAll
+		}
+		return now.UnixNano()-at >= int64(rest)
 	}
 	return v.listeners.Load() == 0 || now.UnixNano()-v.heldSince.Load() >= int64(holdLimit)
 }
@@ -144,7 +151,10 @@ func (v *voice) keep(p *rtp.Packet, length uint32) {
 		},
 		Payload: slices.Clone(p.Payload),
 	})
-	for len(v.held) > preRollPackets || p.Timestamp-v.held[0].Timestamp >= length && len(v.held) > 1 {
+	tooLong := func() bool { // a packet that comes late may be older than the first one
+		return len(v.held) > 1 && int32(p.Timestamp-v.held[0].Timestamp) >= int32(length)
+	}
+	for len(v.held) > preRollPackets || tooLong() {
 		v.held = slices.Delete(v.held, 0, 1)
 		v.overflowed.Add(1)
 	}
