@@ -224,7 +224,13 @@ func (n *Node) run(e *entry) error {
 	n.table.put(id, e)
 	n.tasks.Go(func() {
 		_ = e.call.Run() // the reason is reported by the call
-		if !n.table.end(id) {
+		switch {
+		case e.untold() && !e.call.PreAccepted():
+			// Meta heard nothing from us: the offer may be accepted with a better token, and registered, as soon as the
+			// table has forgotten it.
+			n.server.DeregisterAllCallTopics(id)
+			n.table.drop(id)
+		case !n.table.end(id):
 			n.server.DeregisterAllCallTopics(id)
 		}
 	})

@@ -150,7 +150,7 @@ func (t *table) put(id string, e *entry) {
 	t.madeLocked(id)
 }
 
-// drop forgets a reserved ID and frees its slot without leaving a tombstone: nothing happened.
+// drop forgets an ID and frees its slot without leaving a tombstone: nothing happened.
 func (t *table) drop(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -166,16 +166,10 @@ func (t *table) madeLocked(id string) {
 	}
 }
 
-// end replaces a call by a tombstone and frees its slot. It reports whether the call lingers; expire ends that. An offer of
-// which Meta heard nothing from us leaves no trace: it may be accepted anew.
+// end replaces a call by a tombstone and frees its slot. It reports whether the call lingers; expire ends that.
 func (t *table) end(id string) (lingers bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if e := t.live[id]; e != nil && e.untold() && !e.call.PreAccepted() {
-		delete(t.live, id) // nothing happened at Meta, and may with a better token
-		t.freeLocked()
-		return false
-	}
 	if e := t.live[id]; e != nil && (!e.said.Load() || e.untold()) {
 		t.lingering[id] = lingerer{entry: e, until: time.Now().Add(lingerTime)}
 		lingers = true
