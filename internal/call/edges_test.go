@@ -182,3 +182,14 @@ func TestRoomThatIsNeverJoinedEndsARingingCall(t *testing.T) {
 		require.Equal(t, 1, s.count("terminate"))
 	})
 }
+
+func TestConnectionThatIsLostAtOnceWasUp(t *testing.T) {
+	for range 20 { // a select between two ready channels takes either
+		synctest.Test(t, func(t *testing.T) {
+			s := newScript()
+			close(s.connected)
+			close(s.metaDone)
+			require.Equal(t, call.ReasonMediaLost, ended(t, begin(t, s, outbound)))
+		})
+	}
+}

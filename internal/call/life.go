@@ -197,12 +197,11 @@ func (c *Call) takeSeat() *seat {
 // watch ends the call when one of its legs is gone, and records what the legs report. It returns when the call ends.
 func (c *Call) watch(s *seat) {
 	connected, firstAudio, ready := c.opts.Meta.Connected(), c.opts.Meta.FirstAudio(), s.ready
-	lost := ReasonConnectFailed
 	var gone <-chan struct{}
 	for {
 		select {
 		case <-connected:
-			connected, lost = nil, ReasonMediaLost
+			connected = nil
 			if at := c.opts.Meta.ICEConnected(); !at.IsZero() {
 				c.markAt(StageICE, at)
 			}
@@ -221,10 +220,7 @@ func (c *Call) watch(s *seat) {
 			c.End(s.room.Reason(), nil)
 			return
 		case <-c.opts.Meta.Done():
-			if c.opts.Meta.ClosedByMeta() {
-				lost = c.closedByMeta()
-			}
-			c.End(lost, nil)
+			c.End(c.lost(), nil)
 			return
 		case <-c.ctx.Done():
 			return
@@ -232,12 +228,21 @@ func (c *Call) watch(s *seat) {
 	}
 }
 
-// closedByMeta: Meta hangs up a connection when the call is over, and its webhook takes longer to say so.
-func (c *Call) closedByMeta() Reason {
-	if c.opts.Direction == Outbound && !c.Answered() {
+// lost names the end of the connection to Meta, which hangs it up when the call is over: its webhook takes longer to say so.
+func (c *Call) lost() Reason {
+	switch {
+	case !c.opts.Meta.ClosedByMeta():
+	case c.opts.Direction == Outbound && !c.Answered():
 		return ReasonMetaClosedUnanswered
+	default:
+		return ReasonMetaClosed
 	}
-	return ReasonMetaClosed
+	select {
+	case <-c.opts.Meta.Connected():
+		return ReasonMediaLost
+	default:
+		return ReasonConnectFailed
+	}
 }
 
 // finish takes the call down in the order in which the callers notice it: silence, Meta, the room, the connection.
