@@ -111,8 +111,8 @@ func TestAnswersThatComeTooLateOrAreNone(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, c.PickUp())
 	answer := func(sdp string) error {
-		_, err := a.sdk.do(wait(t), "connect", options{"whatsappCallId": id, "sdp": options{"type": "answer", "sdp": sdp}})
-		return err
+		_, refused := a.sdk.do(wait(t), "connect", options{"whatsappCallId": id, "sdp": options{"type": "answer", "sdp": sdp}})
+		return refused
 	}
 	requireCode(t, "already_exists", answer("v=0\r\ngarbage"))
 	_, err = a.sdk.do(wait(t), "accept", acceptRequest(id, c.Offer()))
