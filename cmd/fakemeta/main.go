@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"net/url"
 	"os"
 	"os/signal"
 	"syscall"
@@ -143,11 +144,11 @@ func options(cmd *cli.Command) (fakemeta.Options, error) {
 		Addr: cmd.String("graph"), ControlAddr: cmd.String("control"), DeadIPv6: cmd.Bool("dead-ipv6"),
 		Timing: fakemeta.Scaled(cmd.Float("scale")), AnswerSetup: fakemeta.SetupMode(cmd.String("answer-setup")),
 	}
-	var errs []error
+	errs := []error{checkWords(cmd.Args()), checkWebhook(cmd.String("webhook"))}
 	for _, text := range cmd.StringSlice("relay") {
 		addr, err := netip.ParseAddrPort(text)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("relay: %w", err))
+			errs = append(errs, fmt.Errorf("relay must be an address such as 127.0.0.1:3480, not %q", text))
 		}
 		o.RelayAddrs = append(o.RelayAddrs, addr)
 	}
@@ -168,6 +169,21 @@ func options(cmd *cli.Command) (fakemeta.Options, error) {
 	}
 	o.Speech.Loop, o.Speech.After = !cmd.Bool("once"), time.Second
 	return o, errors.Join(errs...)
+}
+
+func checkWords(words cli.Args) error {
+	if words.Present() {
+		return fmt.Errorf("there are only flags, no %q: see --help", words.First())
+	}
+	return nil
+}
+
+func checkWebhook(text string) error {
+	u, err := url.Parse(text)
+	if text == "" || err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" {
+		return nil
+	}
+	return fmt.Errorf("webhook must be a URL such as http://127.0.0.1:3000/webhook, not %q", text)
 }
 
 // loadSpeech reads what handsets say.

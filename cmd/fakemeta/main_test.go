@@ -93,9 +93,10 @@ func TestProgramPlacesACallAndClosesCleanly(t *testing.T) {
 }
 
 func TestWrongFlagsAreRefusedTogether(t *testing.T) {
-	_, stop := start(t, "--dialect", "latin", "--answer-setup", "x", "--permission", "some", "--relay", "here", "--speech", "/nowhere.wav")
+	_, stop := start(t, "--dialect", "latin", "--answer-setup", "x", "--permission", "some", "--relay", "here", "--speech", "/nowhere.wav",
+		"--webhook", "localhost:3000/webhook", "version")
 	err := stop()
-	for _, flag := range []string{"dialect", "answer-setup", "permission", "relay", "speech"} {
+	for _, flag := range []string{"dialect", "answer-setup", "permission", "relay", "speech", "webhook", "version"} {
 		require.ErrorContains(t, err, flag)
 	}
 }
