@@ -18,8 +18,8 @@ const (
 	// A source that stops on purpose says so (DTX, mute) and is not waited for.
 	grace = 200 * time.Millisecond
 	// slack is how far media time may be ahead of the wall clock without anything
-	// being done about it: three packets, as jitter has it.
-	slack = 60 * time.Millisecond
+	// being done about it: five packets, as jitter has it.
+	slack = 100 * time.Millisecond
 	// maxAhead is how far media time may run ahead of the wall clock, by sources
 	// that catch up after a stall. Up to there the next pause makes up for it, one
 	// between two words is enough; beyond it speech is dropped.

@@ -148,7 +148,7 @@ func TestAPauseBetweenWordsMakesUpForAStall(t *testing.T) {
 		s.requireOnTime(t, start, 400*time.Millisecond)
 		speak(20, false)
 		speak(20, true)
-		s.requireOnTime(t, start, 90*time.Millisecond)
+		s.requireOnTime(t, start, 130*time.Millisecond)
 	})
 }
 
@@ -181,7 +181,7 @@ func TestLineKeepsUpWithDriftForAnHour(t *testing.T) {
 				}
 				require.Equal(t, words, heard, "every word")
 				if off < 0 {
-					s.requireOnTime(t, start, 100*time.Millisecond)
+					s.requireOnTime(t, start, 130*time.Millisecond)
 				}
 			})
 		})
