@@ -59,11 +59,11 @@ import (
 // DefaultMaxBodyBytes holds every request that passes the field limits, with metadata escaped in JSON and some agents.
 const DefaultMaxBodyBytes = 4 << 20
 
-// Registry knows which calls nodes hold.
+// Registry knows which node holds a call.
 type Registry interface {
-	// Holds reports whether a node holds the call now. False stands for unknown and for ended. It is asked before every
-	// Connect and Disconnect, so that an unknown ID is answered at once rather than after a wait on the bus.
-	Holds(ctx context.Context, callID string) (bool, error)
+	// Owner returns the ID of the node that holds the call now; "" stands for unknown and for ended. It is asked before
+	// every Connect and Disconnect, so that an unknown ID is answered at once rather than after a wait on the bus.
+	Owner(ctx context.Context, callID string) (nodeID string, err error)
 }
 
 // Options is what a Server is made of.

@@ -80,13 +80,14 @@ func (c *calls) ConnectWhatsAppCall(ctx context.Context, req *livekit.ConnectWha
 	}
 	x := exchangeOf(ctx)
 	x.callID = req.WhatsappCallId
-	if err := c.find(ctx, req.WhatsappCallId); err != nil {
+	nodeID, err := c.find(ctx, req.WhatsappCallId)
+	if err != nil {
 		return nil, err
 	}
 	answerBy := x.answerBy(ctx, budget)
 	ctx, cancel, opt := detach(ctx, answerBy)
 	defer cancel()
-	_, err := c.client.ConnectCall(ctx, req.WhatsappCallId, &connectorpb.ConnectCallRequest{
+	_, err = c.client.ConnectCall(ctx, nodeID, &connectorpb.ConnectCallRequest{
 		Request:    req,
 		ApiKey:     x.apiKey,
 		ReceivedAt: timestamppb.New(x.received),
@@ -105,12 +106,13 @@ func (c *calls) DisconnectWhatsAppCall(ctx context.Context, req *livekit.Disconn
 	}
 	x := exchangeOf(ctx)
 	x.callID = req.WhatsappCallId
-	if err := c.find(ctx, req.WhatsappCallId); err != nil {
+	nodeID, err := c.find(ctx, req.WhatsappCallId)
+	if err != nil {
 		return nil, err
 	}
 	ctx, cancel, opt := detach(ctx, x.answerBy(ctx, budget))
 	defer cancel()
-	_, err := c.client.DisconnectCall(ctx, req.WhatsappCallId, &connectorpb.DisconnectCallRequest{
+	_, err = c.client.DisconnectCall(ctx, nodeID, &connectorpb.DisconnectCallRequest{
 		Request: req,
 		ApiKey:  x.apiKey,
 	}, opt)
@@ -183,15 +185,15 @@ func (e *election) decide(bids []*psrpc.Claim) (serverID string, _ error) {
 	return serverID, nil
 }
 
-// find answers for calls that no node holds, without a round trip to the nodes.
-func (c *calls) find(ctx context.Context, callID string) error {
-	held, err := c.registry.Holds(ctx, callID)
+// find returns the node that holds a call. It answers for calls that none holds, without a round trip to the nodes.
+func (c *calls) find(ctx context.Context, callID string) (nodeID string, err error) {
+	nodeID, err = c.registry.Owner(ctx, callID)
 	if err != nil {
 		c.log.ErrorContext(ctx, "call registry failed", "callID", callID, "error", err)
-		return errNoRegistry
+		return "", errNoRegistry
 	}
-	if !held {
-		return twirpOf(connector.ErrWhatsAppCallNotFound)
+	if nodeID == "" {
+		return "", twirpOf(connector.ErrWhatsAppCallNotFound)
 	}
-	return nil
+	return nodeID, nil
 }

@@ -165,9 +165,9 @@ const panicText = "secret in a panic"
 // panicking is a Registry and a KeyProvider.
 type panicking struct{}
 
-func (panicking) Holds(context.Context, string) (bool, error) { panic(panicText) }
-func (panicking) GetSecret(string) string                     { panic(panicText) }
-func (panicking) NumKeys() int                                { return 1 }
+func (panicking) Owner(context.Context, string) (string, error) { panic(panicText) }
+func (panicking) GetSecret(string) string                       { panic(panicText) }
+func (panicking) NumKeys() int                                  { return 1 }
 
 func TestAPanicIsLoggedAndNotTold(t *testing.T) {
 	s := newStand(t, newNode(), func(o *api.Options) { o.Registry = panicking{} })

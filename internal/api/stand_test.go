@@ -124,13 +124,21 @@ func (n *node) lastStart(t *testing.T) *connectorpb.StartCallRequest {
 	return n.starts[len(n.starts)-1]
 }
 
-// held is a Registry.
+// nodeID is the node behind every stand.
+const nodeID = "node-1"
+
+// held is a Registry in which that node holds the calls.
 type held struct {
 	ids map[string]bool
 	err error
 }
 
-func (h held) Holds(_ context.Context, callID string) (bool, error) { return h.ids[callID], h.err }
+func (h held) Owner(_ context.Context, callID string) (string, error) {
+	if !h.ids[callID] {
+		return "", h.err
+	}
+	return nodeID, h.err
+}
 
 // journal is a log that a test can read while it is written.
 type journal struct {
@@ -173,7 +181,7 @@ func newStand(tb testing.TB, n *node, change ...func(*api.Options)) *stand {
 		require.NoError(tb, serveErr)
 		tb.Cleanup(server.Shutdown) // Kill would strand a bid whose outcome is on its way
 		require.NoError(tb, server.RegisterStartCallTopic(cluster))
-		require.NoError(tb, server.RegisterAllCallTopics(callID))
+		require.NoError(tb, server.RegisterAllNodeTopics(nodeID))
 		s.bus = server
 	}
 	opts := api.Options{

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -257,11 +258,11 @@ func keyMap(c *Config) map[string]string {
 	return m
 }
 
-// nodeID names this process in logs.
+// nodeID names this process on the bus and in logs.
 func nodeID() string {
 	host, err := os.Hostname()
 	if err != nil || host == "" {
 		host = "node"
 	}
-	return fmt.Sprintf("%s-%d", host, os.Getpid())
+	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:6])
 }

@@ -61,9 +61,7 @@ func (n *Node) accept(
 		Logger: log, Observer: n.metrics,
 	})
 	made = true
-	if err := n.run(e); err != nil {
-		return nil, err
-	}
+	n.run(e)
 	select {
 	case <-e.call.Active():
 		return &connectorpb.StartCallResponse{CallId: id, RoomName: p.room}, nil

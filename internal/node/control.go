@@ -11,12 +11,14 @@ import (
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
 )
 
-// Holds says whether a call ID is worth a request on the bus: a live call's is. An ID that nobody knows while a dial
-// request is still with Meta is waited for, because it may be that call's. Anything else is answered at once. The error is
-// always nil: the table is in memory.
-func (n *Node) Holds(ctx context.Context, callID string) (bool, error) {
-	_, err := n.table.find(ctx, callID)
-	return err == nil, nil
+// Owner returns this node's ID for a call that it holds, "" for any other: the registry of a deployment of one node. An ID
+// that nobody knows while a dial request is still with Meta is waited for, because it may be that call's. Anything else is
+// answered at once. The error is always nil: the table is in memory.
+func (n *Node) Owner(ctx context.Context, callID string) (nodeID string, err error) {
+	if _, err := n.table.find(ctx, callID); err != nil {
+		return "", nil //nolint:nilerr // unknown and ended are answers
+	}
+	return n.opts.ID, nil
 }
 
 // steer finds a call that the key may steer.

@@ -67,9 +67,7 @@ func (n *Node) dial(
 	if err := n.table.reserve(id); err != nil {
 		return nil, n.abandon(e, err)
 	}
-	if err := n.run(e); err != nil {
-		return nil, err
-	}
+	n.run(e)
 	identified()
 	select {
 	case <-e.call.Joined():

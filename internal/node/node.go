@@ -36,7 +36,7 @@ const Cluster = "cluster"
 
 // Options are what a node needs. All fields are required but those that say otherwise.
 type Options struct {
-	// ID names this node in logs.
+	// ID is this node's topic on the bus, unique among the nodes, and its name in logs.
 	ID  string
 	Bus psrpc.MessageBus
 	// LiveKitURL is where rooms are (ws, wss, http or https).
@@ -91,9 +91,9 @@ func New(opts Options) (*Node, error) {
 		return nil, fmt.Errorf("serve the bus: %w", err)
 	}
 	n.server = server
-	if err := server.RegisterStartCallTopic(Cluster); err != nil {
+	if err := errors.Join(server.RegisterStartCallTopic(Cluster), server.RegisterAllNodeTopics(opts.ID)); err != nil {
 		server.Kill()
-		return nil, fmt.Errorf("register for new calls: %w", err)
+		return nil, fmt.Errorf("register on the bus: %w", err)
 	}
 	n.metrics.available.Set(1)
 	n.tasks.Go(n.sweep)
@@ -210,31 +210,19 @@ func (n *Node) join(apiKey string, p participant, log *slog.Logger) func(context
 	}
 }
 
-// run gives a call its goroutine, and takes it out of the table and off the bus when it is over. It is on the bus before
-// it is in the table and off it afterwards, because who finds it there asks for it on the bus. A call that nobody could
-// steer is ended; the error is the requester's.
-func (n *Node) run(e *entry) error {
+// run gives a call its goroutine, and takes it out of the table when it is over.
+func (n *Node) run(e *entry) {
 	id := e.call.ID()
 	n.metrics.started(e.call.Direction())
-	err := n.server.RegisterAllCallTopics(id)
-	if err != nil {
-		err = &setupError{end: fmt.Errorf("register the call: %w", err)}
-		e.call.End(call.ReasonShutdown, err)
-	}
 	n.table.put(id, e)
 	n.tasks.Go(func() {
 		_ = e.call.Run() // the reason is reported by the call
-		switch {
-		case e.untold() && !e.call.PreAccepted():
-			// Meta heard nothing from us: the offer may be accepted with a better token, and registered, as soon as the
-			// table has forgotten it.
-			n.server.DeregisterAllCallTopics(id)
-			n.table.drop(id)
-		case !n.table.end(id):
-			n.server.DeregisterAllCallTopics(id)
+		if e.untold() && !e.call.PreAccepted() {
+			n.table.drop(id) // Meta heard nothing from us: the offer may be accepted with a better token
+			return
 		}
+		n.table.end(id)
 	})
-	return err
 }
 
 // abandon ends a call that Meta took under an ID that the table cannot hold for it.

@@ -138,33 +138,17 @@ func TestCallThatMetaWasNotToldOfIsEndedByABetterToken(t *testing.T) {
 	requireCode(t, psrpc.NotFound, s.disconnect(wait(t), byBusiness, "new"))
 }
 
-func TestCallThatCannotBeSteeredIsEnded(t *testing.T) {
-	tests := []struct {
-		name  string
-		spoil func(*testing.T, *stand)
-		mend  func(*stand)
-	}{
-		{"its topics are taken", func(t *testing.T, s *stand) {
-			require.NoError(t, s.server.RegisterAllCallTopics(dialledID))
-		}, func(*stand) {}},
-		{"its id is taken", func(t *testing.T, s *stand) {
-			require.NoError(t, s.table.admit())
-			require.NoError(t, s.table.reserve(dialledID))
-		}, func(s *stand) { s.table.drop(dialledID) }},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			s := newStand(t)
-			tt.spoil(t, s)
-			_, err := s.StartCall(wait(t), dialRequest())
-			requireCode(t, psrpc.FailedPrecondition, err)
-			require.Equal(t, "connect", s.next(t))
-			require.Equal(t, "terminate", s.next(t))
-			tt.mend(s)
-			require.NoError(t, s.WaitEmpty(wait(t)))
-			require.Zero(t, s.gauge(t))
-		})
-	}
+func TestDialledCallWhoseIDIsTakenIsEnded(t *testing.T) {
+	s := newStand(t)
+	require.NoError(t, s.table.admit())
+	require.NoError(t, s.table.reserve(dialledID))
+	_, err := s.StartCall(wait(t), dialRequest())
+	requireCode(t, psrpc.FailedPrecondition, err)
+	require.Equal(t, "connect", s.next(t))
+	require.Equal(t, "terminate", s.next(t))
+	s.table.drop(dialledID)
+	require.NoError(t, s.WaitEmpty(wait(t)))
+	require.Zero(t, s.gauge(t))
 }
 
 func TestPanicOfARequestEndsThatRequestAlone(t *testing.T) {
@@ -206,27 +190,6 @@ func TestOfferThatMetaHeardNothingOfMayBeAcceptedAnew(t *testing.T) {
 	require.NoError(t, s.WaitEmpty(wait(t)))
 	_, err = s.StartCall(wait(t), acceptRequest(sdp))
 	requireCode(t, psrpc.FailedPrecondition, err)
-}
-
-// bus notes who is found while a call is registered.
-type bus struct {
-	connectorpb.ConnectorInternalServer
-	table  *table
-	before chan *entry
-}
-
-func (b bus) RegisterAllCallTopics(id string) error {
-	e, _, _ := b.table.look(id)
-	b.before <- e
-	return b.ConnectorInternalServer.RegisterAllCallTopics(id)
-}
-
-func TestCallIsOnTheBusBeforeItIsFound(t *testing.T) {
-	s := newStand(t)
-	before := make(chan *entry, 1)
-	s.server = bus{s.server, s.table, before}
-	s.dialled(t)
-	require.Nil(t, <-before, "a request for it would reach nobody and be answered after its time")
 }
 
 // An API front of another version may say less.

@@ -27,9 +27,7 @@ func (n *Node) sweep() {
 // sweepOnce ends what is left behind. A call that already ends and does not get through with it cannot be ended again:
 // that is said once and counted.
 func (n *Node) sweepOnce(now time.Time, stuck map[*call.Call]bool) {
-	for _, id := range n.table.expire(now) {
-		n.server.DeregisterAllCallTopics(id)
-	}
+	n.table.expire(now)
 	for _, e := range n.table.all() {
 		r, ok := e.call.Check(now)
 		if !ok {

@@ -166,33 +166,28 @@ func (t *table) madeLocked(id string) {
 	}
 }
 
-// end replaces a call by a tombstone and frees its slot. It reports whether the call lingers; expire ends that.
-func (t *table) end(id string) (lingers bool) {
+// end replaces a call by a tombstone and frees its slot. The call may linger; expire ends that.
+func (t *table) end(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if e := t.live[id]; e != nil && (!e.said.Load() || e.untold()) {
 		t.lingering[id] = lingerer{entry: e, until: time.Now().Add(lingerTime)}
-		lingers = true
 	}
 	delete(t.live, id)
 	t.madeLocked(id)
 	t.buryLocked(id)
 	t.freeLocked()
-	return lingers
 }
 
-// expire forgets the calls that lingered long enough, or were spoken of, and returns their IDs.
-func (t *table) expire(now time.Time) []string {
+// expire forgets the calls that lingered long enough, or were spoken of.
+func (t *table) expire(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var ids []string
 	for id, l := range t.lingering {
 		if l.said.Load() && !l.untold() || now.After(l.until) {
 			delete(t.lingering, id)
-			ids = append(ids, id)
 		}
 	}
-	return ids
 }
 
 func (t *table) buryLocked(id string) {

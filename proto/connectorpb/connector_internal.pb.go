@@ -469,9 +469,9 @@ const file_connector_internal_proto_rawDesc = "" +
 	"\x11ConnectorInternal\x12[\n" +
 	"\tStartCall\x12\x1b.connector.StartCallRequest\x1a\x1c.connector.StartCallResponse\"\x13\xb2\x89\x01\x0f\x10\x01\x1a\t\x12\acluster@\x01\x12g\n" +
 	"\vConnectCall\x12\x1d.connector.ConnectCallRequest\x1a\x1e.connector.ConnectCallResponse\"\x19\xb2\x89\x01\x15\x10\x01\x1a\x11\n" +
-	"\x04call\x12\acall_id \x01\x12p\n" +
+	"\x04node\x12\anode_id \x01\x12p\n" +
 	"\x0eDisconnectCall\x12 .connector.DisconnectCallRequest\x1a!.connector.DisconnectCallResponse\"\x19\xb2\x89\x01\x15\x10\x01\x1a\x11\n" +
-	"\x04call\x12\acall_id \x01BBZ@github.com/livekit-connector/livekit-connector/proto/connectorpbb\x06proto3"
+	"\x04node\x12\anode_id \x01BBZ@github.com/livekit-connector/livekit-connector/proto/connectorpbb\x06proto3"
 
 var (
 	file_connector_internal_proto_rawDescOnce sync.Once
