@@ -212,7 +212,7 @@ func (c *Call) watch(s *seat) {
 		case <-ready:
 			ready = nil
 			if s.err != nil {
-				c.End(ReasonRoomJoinFailed, fmt.Errorf("join the room: %w", s.err))
+				c.End(ReasonRoomJoinFailed, s.err)
 				return
 			}
 			gone = s.room.Done()
@@ -270,7 +270,11 @@ func (c *Call) finish(s *seat) {
 	<-s.ready
 	c.opts.Meta.SetSink(nil)
 	if s.room != nil {
-		c.setAttributes(s, map[string]string{AttributeStatus: StatusHangup})
+		select {
+		case <-s.room.Done(): // there is no participant any more to say it of
+		default:
+			c.setAttributes(s, map[string]string{AttributeStatus: StatusHangup})
+		}
 		if err := s.room.Leave(end.Reason.Departure()); err != nil {
 			c.log.Warn("room not left cleanly", "error", err)
 		}
@@ -337,7 +341,7 @@ func (c *Call) waitSeated(ctx context.Context, s *seat) error {
 	select {
 	case <-s.ready:
 		if s.err != nil {
-			return reasonFor(ctx, ReasonRoomJoinFailed, fmt.Errorf("join the room: %w", s.err))
+			return reasonFor(ctx, ReasonRoomJoinFailed, s.err)
 		}
 		return nil
 	case <-ctx.Done():

@@ -67,7 +67,7 @@ func (c *Call) report() {
 	line := c.line.Stats()
 	attributes := []any{
 		"reason", end.Reason.String(), "result", string(end.Reason.Result()),
-		"talked", talked.Round(time.Millisecond), slog.Group("stagesMs", stages...),
+		"started", c.started, "talked", talked.Round(time.Millisecond), slog.Group("stagesMs", stages...),
 		slog.Group("toMeta", "relayed", line.Relayed, "silence", line.Silence, "switches", line.Switches, "writeErrors", line.WriteErrors),
 	}
 	attributes = append(attributes, c.opts.Meta.LogAttrs()...)

@@ -19,7 +19,8 @@ type logLine struct {
 	CallID  string    `json:"callID"`
 	Reason  string    `json:"reason"`
 	Error   string    `json:"error"`
-	// StagesMs says how long after its request a call reached a stage, in ms.
+	// Started is when the request for a call came, and StagesMs how long after that it reached a stage, in ms.
+	Started  time.Time        `json:"started"`
 	StagesMs map[string]int64 `json:"stagesMs"`
 }
 

@@ -115,7 +115,7 @@ func TestTimelineMergesAndMissesNothing(t *testing.T) {
 	notes.add(c.ID(), begin, byApplication, notedAccept)
 
 	all := timeline(c, notes.about(c.ID()), logLine{
-		Time: begin.Add(time.Minute), Reason: "user_hangup", StagesMs: map[string]int64{"room_joined": 50_000, "new_stage": 55_000},
+		Time: begin.Add(time.Minute), Started: begin, Reason: "user_hangup", StagesMs: map[string]int64{"room_joined": 50_000, "new_stage": 55_000},
 	}, nil)
 	var said []string
 	for i, n := range all {

@@ -51,7 +51,7 @@ var connectorStages = map[string]string{
 
 // timeline merges what everybody saw of a call that is over.
 func timeline(c *fakemeta.Call, notes []note, ended logLine, m *meeting) []note {
-	all := slices.Concat(notes, metaNotes(c), connectorNotes(c, notes, ended))
+	all := slices.Concat(notes, metaNotes(c), connectorNotes(ended))
 	add := func(at time.Time, who, what string) {
 		if !at.IsZero() {
 			all = append(all, note{at: at, who: who, what: what})
@@ -104,46 +104,19 @@ func metaNotes(c *fakemeta.Call) []note {
 }
 
 // connectorNotes are the stages of the line that tells of the call's end.
-func connectorNotes(c *fakemeta.Call, notes []note, ended logLine) []note {
+func connectorNotes(ended logLine) []note {
 	if ended.Time.IsZero() {
 		return nil
 	}
 	all := []note{{at: ended.Time, who: byConnector, what: stepEnded + ended.Reason}}
-	begin := stagesBegin(c, notes, ended)
-	if begin.IsZero() {
-		return all
-	}
 	for stage, ms := range ended.StagesMs {
 		what, known := connectorStages[stage]
 		if !known {
 			what = strings.ReplaceAll(stage, "_", " ")
 		}
-		all = append(all, note{at: begin.Add(time.Duration(ms) * time.Millisecond), who: byConnector, what: what})
+		all = append(all, note{at: ended.Started.Add(time.Duration(ms) * time.Millisecond), who: byConnector, what: what})
 	}
 	return all
-}
-
-// stagesBegin is when the request came from which the connector's stages count, to a millisecond: not before the
-// application made it, and so late that nothing that Meta or the phone did was seen before they did it. Zero if unknown.
-func stagesBegin(c *fakemeta.Call, notes []note, ended logLine) time.Time {
-	i := slices.IndexFunc(notes, func(n note) bool { return n.what == notedAccept || n.what == notedDial })
-	if i < 0 {
-		return time.Time{}
-	}
-	begin := notes[i].at
-	for stage, cause := range map[string]string{
-		"pre_accepted": fakemeta.MomentPreAccept, "answered": fakemeta.MomentAccept, "first_audio": fakemeta.MomentSpeaking,
-	} {
-		ms, reached := ended.StagesMs[stage]
-		m, happened := c.Moment(cause)
-		if !reached || !happened {
-			continue
-		}
-		if earliest := m.At.Add(-time.Duration(ms) * time.Millisecond); earliest.After(begin) {
-			begin = earliest
-		}
-	}
-	return begin
 }
 
 // phoneHeard is when the phone got the first packet that is more than silence; zero if it got none.
