@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"os"
 	"runtime"
@@ -21,6 +22,7 @@ import (
 	"github.com/livekit-connector/livekit-connector/internal/call"
 	"github.com/livekit-connector/livekit-connector/internal/metaleg"
 	"github.com/livekit-connector/livekit-connector/internal/node"
+	"github.com/livekit-connector/livekit-connector/internal/roomleg"
 	"github.com/livekit-connector/livekit-connector/media"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
@@ -240,7 +242,12 @@ func (a *App) addChecks() {
 		}
 		return nil
 	})
-	a.probes.AddReady("livekit", func(ctx context.Context) error { return CheckLiveKit(ctx, &a.config) })
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment} // one connection for all probes
+	a.onClose("probes' connection", func() error { transport.CloseIdleConnections(); return nil })
+	client := &http.Client{Transport: transport}
+	a.probes.AddReady("livekit", func(ctx context.Context) error {
+		return roomleg.VerifyAccess(ctx, client, a.config.HTTPURL(), a.config.APIKey, a.config.APISecret.Reveal())
+	})
 }
 
 func timeouts(c *Config) call.Timeouts {
