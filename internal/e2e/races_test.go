@@ -136,6 +136,29 @@ func TestUserCallsWhileHeIsDialled(t *testing.T) {
 	s.nothingLeft(s.room)
 }
 
+// Where Meta lets both through they are two calls, and neither knows of the other.
+func TestUserCallsWhileWeDialHim(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{meta: func(o *fakemeta.Options) { o.AllowSecondCall = true }})
+	a := w.newApplication(func(a *application) { a.accept = options{"roomName": "race-crossing-in"} })
+	dialled, err := a.sdk.do(wait(t), "dial", dialRequest().with(options{"roomName": "race-crossing-out"}))
+	require.NoError(t, err)
+	user := w.meta.User(userNumber)
+	out, err := user.NextCall(wait(t))
+	require.NoError(t, err)
+	in, err := user.Call(wait(t), numberID)
+	require.NoError(t, err)
+	require.NoError(t, a.wait("accept", in.ID()).err)
+	require.NoError(t, a.wait("connect", dialled.text("whatsappCallId")).err)
+	require.NoError(t, out.Reject())
+	requireOver(t, out)
+	require.Equal(t, fakemeta.StateActive, in.State())
+	require.NoError(t, in.HangUp())
+	requireOver(t, in)
+	w.nothingLeft("race-crossing-in")
+	w.nothingLeft("race-crossing-out")
+}
+
 func TestBothSidesHangUpAtOnce(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, "race-both-end", worldOptions{}, nil)
