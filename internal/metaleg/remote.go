@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pion/ice/v4"
 	"github.com/pion/sdp/v3"
 )
 
@@ -59,7 +60,7 @@ func parseRemote(text string) (*remoteSDP, error) {
 	}
 	r := &remoteSDP{}
 	for _, check := range []func(*sdp.SessionDescription, *sdp.MediaDescription) error{
-		checkTransport, checkICE, checkFingerprint, r.readSetup, r.readMid, checkDirection, r.readCodecs,
+		checkTransport, checkICE, checkExtensions, checkFingerprint, r.readSetup, r.readMid, checkDirection, r.readCodecs,
 	} {
 		if err := check(&d, audio); err != nil {
 			return nil, err
@@ -117,13 +118,39 @@ func checkICE(d *sdp.SessionDescription, m *sdp.MediaDescription) error {
 	case len(pwd) < 22 || !iceChars(pwd):
 		return sdpErrorf("ice-pwd is missing or malformed")
 	}
+	return checkCandidates(m)
+}
+
+// checkCandidates reads all of them, because Pion applies a description up to the first that it cannot read, and then takes
+// no better one.
+func checkCandidates(m *sdp.MediaDescription) error {
+	n, usable := 0, false
 	for _, a := range m.Attributes {
-		// component 1, UDP: "foundation 1 udp priority address port typ ..."
-		if f := strings.Fields(a.Value); a.Key == "candidate" && len(f) >= 8 && f[1] == "1" && strings.EqualFold(f[2], "udp") {
-			return nil
+		if a.Key != "candidate" {
+			continue
+		}
+		n++
+		c, err := ice.UnmarshalCandidate(a.Value)
+		if err != nil {
+			return sdpErrorf("candidate %d cannot be read", n)
+		}
+		usable = usable || c.Component() == 1 && c.NetworkType().IsUDP()
+	}
+	if !usable {
+		return sdpErrorf("it has no UDP candidate, and an ice-lite peer finds no others")
+	}
+	return nil
+}
+
+// checkExtensions reads the header extensions for the same reason; none of them is used.
+func checkExtensions(_ *sdp.SessionDescription, m *sdp.MediaDescription) error {
+	for _, a := range m.Attributes {
+		var e sdp.ExtMap
+		if a.Key == sdp.AttrKeyExtMap && e.Unmarshal(a.String()) != nil {
+			return sdpErrorf("a header extension (extmap) cannot be read")
 		}
 	}
-	return sdpErrorf("it has no UDP candidate, and an ice-lite peer finds no others")
+	return nil
 }
 
 // iceChars allows "=" beside the characters of RFC 8839: live offers of Meta have
