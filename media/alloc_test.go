@@ -29,9 +29,9 @@ func speech() *rtp.Packet {
 
 func TestLineDoesNotAllocate(t *testing.T) {
 	p := handPacer()
-	l := NewLine(nowhere{}, p)
+	l := NewLine(nowhere{}, LineOptions{Pacer: p})
 	l.Open()
-	a, b := l.AddSource("a"), l.AddSource("b")
+	a, b := l.AddSource("a", SourceOptions{}), l.AddSource("b", SourceOptions{})
 	pkt, dtx := speech(), speech()
 	dtx.Payload = dtx.Payload[:1]
 	runs := uint64(0)
@@ -58,7 +58,7 @@ func TestLineDoesNotAllocate(t *testing.T) {
 
 func TestPacerVisitDoesNotAllocate(t *testing.T) {
 	p := handPacer()
-	l := NewLine(nowhere{}, p)
+	l := NewLine(nowhere{}, LineOptions{Pacer: p})
 	l.Open()
 	require.Zero(t, testing.AllocsPerRun(1000, func() {
 		p.move(FrameDuration)
@@ -70,9 +70,9 @@ func TestPacerVisitDoesNotAllocate(t *testing.T) {
 
 func BenchmarkLineRelay(b *testing.B) {
 	p := handPacer()
-	l := NewLine(nowhere{}, p)
+	l := NewLine(nowhere{}, LineOptions{Pacer: p})
 	l.Open()
-	src := l.AddSource("a")
+	src := l.AddSource("a", SourceOptions{})
 	pkt := speech()
 	b.ReportAllocs()
 	for b.Loop() {
@@ -90,7 +90,7 @@ func BenchmarkPacerTick1000(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			p := handPacer()
 			for range 1000 {
-				l := NewLine(nowhere{}, p)
+				l := NewLine(nowhere{}, LineOptions{Pacer: p})
 				l.Open()
 				if !filling {
 					l.due.Store(int64(time.Hour) * 1e3)
@@ -126,7 +126,7 @@ func FuzzLine(f *testing.F) {
 	f.Fuzz(func(t *testing.T, script []byte) {
 		p := handPacer()
 		out := &invariant{t: t}
-		l := NewLine(out, p)
+		l := NewLine(out, LineOptions{Pacer: p})
 		l.Open()
 		type player struct {
 			*Source
@@ -134,7 +134,7 @@ func FuzzLine(f *testing.F) {
 			held *rtp.Packet
 		}
 		players := []*player{
-			{Source: l.AddSource("a"), pkt: speech()}, {Source: l.AddSource("b"), pkt: speech()},
+			{Source: l.AddSource("a", SourceOptions{}), pkt: speech()}, {Source: l.AddSource("b", SourceOptions{}), pkt: speech()},
 		}
 		for _, op := range script {
 			pl := players[op>>7]

@@ -24,7 +24,7 @@ func (s *studio) talk(t *testing.T, n int, sources []*media.Source, voices []*vo
 }
 
 func twoVoices(s *studio) (a, b *media.Source, va, vb *voice) {
-	return s.line.AddSource("a"), s.line.AddSource("b"), &voice{ssrc: 1}, &voice{ssrc: 2, seq: 7000, ts: 1 << 30, n: 100}
+	return s.line.AddSource("a", media.SourceOptions{}), s.line.AddSource("b", media.SourceOptions{}), &voice{ssrc: 1}, &voice{ssrc: 2, seq: 7000, ts: 1 << 30, n: 100}
 }
 
 func heardB(marks []byte) (n int) {

@@ -71,6 +71,10 @@ type Voice interface {
 	// Pending hands out the packets that were written and not decoded, oldest
 	// first. Each is valid during the call of yield only.
 	Pending(yield func(p *rtp.Packet))
+	// Recall fills pcm with the newest sound that was primed or read, its end at the
+	// end of pcm, zeros before it if there was less. It changes nothing. With it an
+	// encoder is warmed by what was heard before its first frame; 40 ms suffice.
+	Recall(pcm []int16)
 	// Depth is how much sound is held, decoded or not.
 	Depth() time.Duration
 	// Stats may be called between other calls, at any time before Close.

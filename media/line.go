@@ -76,8 +76,9 @@ const (
 // destination must therefore not call back into the Line; it is a datagram socket
 // with encryption in front, which does not block.
 type Line struct {
-	dst   Writer
-	pacer *Pacer
+	dst     Writer
+	pacer   *Pacer
+	options LineOptions // Mode and ExpectedLoss are guarded by mu
 
 	// due is the pacer time at which the line has to act by itself. Written under
 	// mu, read by the pacer without it.
@@ -114,13 +115,14 @@ const (
 	lineClosed
 )
 
-// NewLine returns a line to dst, silent and shut until Open. p must outlive it.
-// Whoever calls NewLine closes the line, and dst after that.
-func NewLine(dst Writer, p *Pacer) *Line {
+// NewLine returns a line to dst, silent and shut until Open. Whoever calls
+// NewLine closes the line, and dst after that.
+func NewLine(dst Writer, o LineOptions) *Line {
 	l := &Line{
-		dst:    dst,
-		pacer:  p,
-		silent: true,
+		dst:     dst,
+		pacer:   o.Pacer,
+		options: o,
+		silent:  true,
 		seq:    uint16(rand.Uint32()),
 		ts:     rand.Uint32(),
 		out:    rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: OpusPayloadType, SSRC: rand.Uint32()}},
@@ -134,8 +136,8 @@ func NewLine(dst Writer, p *Pacer) *Line {
 
 // AddSource adds a voice to the line. id is for the caller's own use. The caller
 // closes the source, unless it closes the line.
-func (l *Line) AddSource(id string) *Source {
-	s := &Source{id: id, line: l}
+func (l *Line) AddSource(id string, o SourceOptions) *Source {
+	s := &Source{id: id, line: l, options: o}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.state == lineClosed {
@@ -144,6 +146,22 @@ func (l *Line) AddSource(id string) *Source {
 	}
 	l.sources = append(l.sources, s)
 	return s
+}
+
+// SetMode changes how the line works from the next packet on.
+func (l *Line) SetMode(m Mode) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.options.Mode = m
+}
+
+// SetExpectedLoss says how many percent of the line's packets the far end loses,
+// as its RTCP receiver reports tell. The encoder guards against as much; a relay
+// carries what its source sent.
+func (l *Line) SetExpectedLoss(percent int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.options.ExpectedLoss = percent
 }
 
 // Open starts the stream: the first frame leaves before Open returns. Idempotent,

@@ -24,7 +24,7 @@ func inStudio(t *testing.T, f func(t *testing.T, s *studio)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := &studio{dst: &recorder{}, pacer: media.NewPacer(1)}
-		s.line = media.NewLine(s.dst, s.pacer)
+		s.line = media.NewLine(s.dst, media.LineOptions{Pacer: s.pacer})
 		f(t, s)
 		s.line.Close()
 		s.pacer.Close()
@@ -59,7 +59,7 @@ func (s *studio) requireOnTime(t *testing.T, since time.Time, slack time.Duratio
 
 func TestLineIsShutBeforeOpenAndAfterClose(t *testing.T) {
 	inStudio(t, func(t *testing.T, s *studio) {
-		src := s.line.AddSource("a")
+		src := s.line.AddSource("a", media.SourceOptions{})
 		v := &voice{ssrc: 1}
 		s.say(t, src, v, 10)
 		src.SetMuted(true)
@@ -74,7 +74,7 @@ func TestLineIsShutBeforeOpenAndAfterClose(t *testing.T) {
 		s.line.Close()
 		n := s.dst.count()
 		s.say(t, src, v, 10)
-		s.line.AddSource("late").Close()
+		s.line.AddSource("late", media.SourceOptions{}).Close()
 		s.line.Open()
 		s.pass(time.Second)
 		require.Equal(t, n, s.dst.count())
@@ -102,7 +102,7 @@ func TestLineRelaysOneSourceAtOnce(t *testing.T) {
 		start := time.Now()
 		s.line.Open()
 		s.pass(time.Second)
-		src := s.line.AddSource("agent")
+		src := s.line.AddSource("agent", media.SourceOptions{})
 		require.Equal(t, "agent", src.ID())
 		v := &voice{ssrc: 1, seq: 65500, ts: 0xFFFFF000}
 		for range 100 {
@@ -128,7 +128,7 @@ func TestLineRelaysOneSourceAtOnce(t *testing.T) {
 func TestLineKeepsLossesAndReordering(t *testing.T) {
 	inStudio(t, func(t *testing.T, s *studio) {
 		s.line.Open()
-		src := s.line.AddSource("a")
+		src := s.line.AddSource("a", media.SourceOptions{})
 		v := &voice{ssrc: 1}
 		s.say(t, src, v, 5)
 		first := v.packet() // comes after the next one
@@ -161,7 +161,7 @@ func TestLineReplacesDTXBySilence(t *testing.T) {
 	inStudio(t, func(t *testing.T, s *studio) {
 		start := time.Now()
 		s.line.Open()
-		src := s.line.AddSource("a")
+		src := s.line.AddSource("a", media.SourceOptions{})
 		v := &voice{ssrc: 1}
 		s.say(t, src, v, 10)
 		for range 3 { // libopus refreshes a pause every 400 ms
@@ -183,7 +183,7 @@ func TestLineReplacesDTXBySilence(t *testing.T) {
 func TestLineFillsAfterTheGrace(t *testing.T) {
 	inStudio(t, func(t *testing.T, s *studio) {
 		s.line.Open()
-		src := s.line.AddSource("a")
+		src := s.line.AddSource("a", media.SourceOptions{})
 		v := &voice{ssrc: 1}
 		s.say(t, src, v, 10)
 		n := s.dst.count()
@@ -199,7 +199,7 @@ func TestLineMakesUpForAnUnannouncedPause(t *testing.T) {
 	inStudio(t, func(t *testing.T, s *studio) {
 		start := time.Now()
 		s.line.Open()
-		src := s.line.AddSource("a")
+		src := s.line.AddSource("a", media.SourceOptions{})
 		v := &voice{ssrc: 1}
 		for range 50 {
 			s.say(t, src, v, 2)
@@ -215,7 +215,7 @@ func TestLineAbsorbsLateBurstsInTheNextPause(t *testing.T) {
 	inStudio(t, func(t *testing.T, s *studio) {
 		start := time.Now()
 		s.line.Open()
-		src := s.line.AddSource("a")
+		src := s.line.AddSource("a", media.SourceOptions{})
 		v := &voice{ssrc: 1}
 		s.say(t, src, v, 10)
 		s.pass(100 * time.Millisecond)
@@ -234,7 +234,7 @@ func TestLineNeverRunsFarAhead(t *testing.T) {
 	inStudio(t, func(t *testing.T, s *studio) {
 		start := time.Now()
 		s.line.Open()
-		src := s.line.AddSource("a")
+		src := s.line.AddSource("a", media.SourceOptions{})
 		v := &voice{ssrc: 1}
 		for range 100 { // a source that plays a file as fast as it can
 			require.NoError(t, src.WriteRTP(v.packet()))
@@ -247,7 +247,7 @@ func TestLineNeverRunsFarAhead(t *testing.T) {
 func TestLineDropsDigitalSilenceBeforeSpeech(t *testing.T) {
 	inStudio(t, func(t *testing.T, s *studio) {
 		s.line.Open()
-		src := s.line.AddSource("a")
+		src := s.line.AddSource("a", media.SourceOptions{})
 		v := &voice{ssrc: 1}
 		for range 6 {
 			require.NoError(t, src.WriteRTP(v.packet()))
@@ -265,7 +265,7 @@ func TestLineDropsDigitalSilenceBeforeSpeech(t *testing.T) {
 func TestLineFollowsASlowClock(t *testing.T) {
 	inStudio(t, func(t *testing.T, s *studio) {
 		s.line.Open()
-		src := s.line.AddSource("a")
+		src := s.line.AddSource("a", media.SourceOptions{})
 		v := &voice{ssrc: 1}
 		for range 20000 { // 400 s at -500 ppm: 200 ms
 			require.NoError(t, src.WriteRTP(v.packet()))
@@ -282,7 +282,7 @@ func TestLineFollowsAFastClock(t *testing.T) {
 	inStudio(t, func(t *testing.T, s *studio) {
 		start := time.Now()
 		s.line.Open()
-		src := s.line.AddSource("a")
+		src := s.line.AddSource("a", media.SourceOptions{})
 		v := &voice{ssrc: 1}
 		for range 30000 { // 600 s at +500 ppm: 300 ms
 			require.NoError(t, src.WriteRTP(v.packet()))
@@ -304,7 +304,7 @@ func TestLineRelaysOtherPacketTimes(t *testing.T) {
 			inStudio(t, func(t *testing.T, s *studio) {
 				start := time.Now()
 				s.line.Open()
-				src := s.line.AddSource("a")
+				src := s.line.AddSource("a", media.SourceOptions{})
 				v := &voice{ssrc: 1}
 				for range 200 {
 					p := v.packet()
@@ -324,7 +324,7 @@ func TestLineRelaysOtherPacketTimes(t *testing.T) {
 func TestLineRefusesGarbage(t *testing.T) {
 	inStudio(t, func(t *testing.T, s *studio) {
 		s.line.Open()
-		src := s.line.AddSource("a")
+		src := s.line.AddSource("a", media.SourceOptions{})
 		p := (&voice{ssrc: 1}).packet()
 		p.Payload = []byte{toc20 | 3, 0, 1, 2}
 		require.NoError(t, src.WriteRTP(p))
@@ -337,7 +337,7 @@ func TestLineGoesOnWhenTheDestinationRefuses(t *testing.T) {
 	inStudio(t, func(t *testing.T, s *studio) {
 		s.dst.err = errors.New("refused")
 		s.line.Open()
-		src := s.line.AddSource("a")
+		src := s.line.AddSource("a", media.SourceOptions{})
 		require.ErrorIs(t, src.WriteRTP((&voice{ssrc: 1}).packet()), s.dst.err)
 		s.pass(time.Second)
 		st := s.line.Stats()
@@ -348,7 +348,7 @@ func TestLineGoesOnWhenTheDestinationRefuses(t *testing.T) {
 func TestLineFollowsASourceThatStartsAnew(t *testing.T) {
 	inStudio(t, func(t *testing.T, s *studio) {
 		s.line.Open()
-		src := s.line.AddSource("a")
+		src := s.line.AddSource("a", media.SourceOptions{})
 		s.say(t, src, &voice{ssrc: 1, seq: 1, ts: 1}, 10)
 		s.say(t, src, &voice{ssrc: 2, seq: 9000, ts: 1 << 31}, 10)
 		same := &voice{ssrc: 2, seq: 40000, ts: 1 << 31}
@@ -361,7 +361,7 @@ func TestLineStretchesNoGapBeyondRealTime(t *testing.T) {
 	inStudio(t, func(t *testing.T, s *studio) {
 		start := time.Now()
 		s.line.Open()
-		src := s.line.AddSource("a")
+		src := s.line.AddSource("a", media.SourceOptions{})
 		v := &voice{ssrc: 1}
 		s.say(t, src, v, 5)
 		v.seq += 1000 // as if 20 s were lost, in no time

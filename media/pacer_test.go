@@ -20,7 +20,7 @@ func TestPacerSpreadsLinesOverTheTick(t *testing.T) {
 		var heard []*recorder
 		for range 200 {
 			dst := &recorder{}
-			l := media.NewLine(dst, p)
+			l := media.NewLine(dst, media.LineOptions{Pacer: p})
 			l.Open()
 			lines, heard = append(lines, l), append(heard, dst)
 		}
@@ -41,7 +41,7 @@ func TestPacerKeepsTimeForHours(t *testing.T) {
 		p := media.NewPacer(1)
 		defer p.Close()
 		dst := &countWriter{}
-		l := media.NewLine(dst, p)
+		l := media.NewLine(dst, media.LineOptions{Pacer: p})
 		defer l.Close()
 		l.Open()
 		time.Sleep(time.Hour) // fake time
@@ -56,7 +56,7 @@ func TestPacerCatchesUpAfterAStall(t *testing.T) {
 		p := media.NewPacer(1)
 		defer p.Close()
 		dst := &recorder{}
-		l := media.NewLine(dst, p)
+		l := media.NewLine(dst, media.LineOptions{Pacer: p})
 		defer l.Close()
 		l.Open()
 		start := time.Now()
@@ -67,7 +67,7 @@ func TestPacerCatchesUpAfterAStall(t *testing.T) {
 				time.Sleep(300 * time.Millisecond) // fake time
 			}
 			return nil
-		}), p)
+		}), media.LineOptions{Pacer: p})
 		slow.Open()
 		time.Sleep(2 * time.Second) // fake time
 		synctest.Wait()
@@ -84,7 +84,7 @@ func TestPacerSleepsWithoutLines(t *testing.T) {
 		p := media.NewPacer(3)
 		time.Sleep(time.Minute) // fake time
 		require.Zero(t, p.Stats().Ticks)
-		l := media.NewLine(&countWriter{}, p)
+		l := media.NewLine(&countWriter{}, media.LineOptions{Pacer: p})
 		l.Open()
 		time.Sleep(time.Second) // fake time
 		l.Close()

@@ -64,7 +64,7 @@ func TestREDIsTakenApart(t *testing.T) {
 			require.NoError(t, r.Parse(tt.payload))
 			require.EqualValues(t, 111, r.PrimaryType)
 			require.Equal(t, tt.primary, r.Primary)
-			require.Equal(t, len(tt.redundant), len(r.Redundant()))
+			require.Len(t, r.Redundant(), len(tt.redundant))
 			for i, want := range tt.redundant {
 				require.Equal(t, want, r.Redundant()[i])
 			}
@@ -128,6 +128,6 @@ func FuzzRED(f *testing.F) {
 		var again media.RED // what was read can be written, and read again
 		require.NoError(t, again.Parse(redPayload(blocks...)))
 		require.Equal(t, r.Primary, again.Primary)
-		require.Equal(t, len(r.Redundant()), len(again.Redundant()))
+		require.Len(t, again.Redundant(), len(r.Redundant()))
 	})
 }

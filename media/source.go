@@ -10,8 +10,9 @@ import (
 // Writer for that track's RTP packets. All methods may be called from any
 // goroutine; packets of one source must come from one at a time.
 type Source struct {
-	id   string
-	line *Line
+	id      string
+	line    *Line
+	options SourceOptions
 
 	// Guarded by line.mu.
 	muted     bool

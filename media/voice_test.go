@@ -63,7 +63,7 @@ func TestNoiseCostsNobodyTheLine(t *testing.T) {
 			inStudio(t, func(t *testing.T, s *studio) {
 				s.line.Open()
 				rng := rand.New(rand.NewPCG(1, 2))
-				noisy, agent := s.line.AddSource("noisy"), s.line.AddSource("agent")
+				noisy, agent := s.line.AddSource("noisy", media.SourceOptions{}), s.line.AddSource("agent", media.SourceOptions{})
 				vn, va := &voice{ssrc: 1}, &voice{ssrc: 2, n: 100}
 				play := func(n int, talks bool) {
 					for range n {
@@ -110,7 +110,7 @@ func TestLateBurstsSplitNoWord(t *testing.T) {
 	inStudio(t, func(t *testing.T, s *studio) {
 		start := time.Now()
 		s.line.Open()
-		src := s.line.AddSource("a")
+		src := s.line.AddSource("a", media.SourceOptions{})
 		v := &voice{ssrc: 1}
 		for range 20 {
 			s.say(t, src, v, 40)
@@ -130,7 +130,7 @@ func TestAPauseBetweenWordsMakesUpForAStall(t *testing.T) {
 	inStudio(t, func(t *testing.T, s *studio) {
 		start := time.Now()
 		s.line.Open()
-		src := s.line.AddSource("a")
+		src := s.line.AddSource("a", media.SourceOptions{})
 		v := &voice{ssrc: 1}
 		speak := func(n int, found bool) {
 			for range n {
@@ -159,7 +159,7 @@ func TestLineKeepsUpWithDriftForAnHour(t *testing.T) {
 			inStudio(t, func(t *testing.T, s *studio) {
 				start := time.Now()
 				s.line.Open()
-				src := s.line.AddSource("a")
+				src := s.line.AddSource("a", media.SourceOptions{})
 				v := &voice{ssrc: 1}
 				words := 0
 				for i := range 180_000 {

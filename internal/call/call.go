@@ -242,7 +242,7 @@ func New(ctx context.Context, opts Options) *Call {
 		c.state = StateDialing
 	}
 	c.ctx, c.end = context.WithCancelCause(ctx)
-	c.line = media.NewLine(opts.Meta, opts.Pacer)
+	c.line = media.NewLine(opts.Meta, media.LineOptions{Pacer: opts.Pacer})
 	return c
 }
 

@@ -40,7 +40,10 @@ func (l *Leg) listen(track *webrtc.TrackRemote, pub *lksdk.RemoteTrackPublicatio
 		l.log.Warn("room track not heard: codec is not Opus", "trackID", pub.SID(), "codec", mime)
 		return
 	}
-	h := &listener{track: track, stream: l.taps.of(uint32(track.SSRC())), source: l.opts.Line.AddSource(pub.SID())}
+	h := &listener{
+		track: track, stream: l.taps.of(uint32(track.SSRC())),
+		source: l.opts.Line.AddSource(pub.SID(), media.SourceOptions{}),
+	}
 	h.source.SetMuted(pub.IsMuted())
 	l.mu.Lock()
 	if l.closing || l.finished {

@@ -39,7 +39,7 @@ func newBench(t *testing.T) *bench {
 	client := &http.Client{Transport: &http.Transport{}}
 	pacer := media.NewPacer(1)
 	b := &bench{t: t, ctx: ctx, srv: srv, http: client, phone: newPhone()}
-	b.line = media.NewLine(b.phone, pacer)
+	b.line = media.NewLine(b.phone, media.LineOptions{Pacer: pacer})
 	b.line.Open()
 	t.Cleanup(func() {
 		b.line.Close()
