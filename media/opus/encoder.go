@@ -1,10 +1,8 @@
 package opus
 
 import (
+	"errors"
 	"fmt"
-	"slices"
-
-	libopus "github.com/hraban/opus"
 )
 
 // DefaultComplexity is what EncoderOptions.Complexity zero means. Above it
@@ -23,6 +21,10 @@ type EncoderOptions struct {
 	// LowDelay forces the CELT mode: 2.5 ms of lookahead instead of 6.5 ms and a
 	// third of the time per frame, but no in-band FEC.
 	LowDelay bool
+	// Voice says that all input is speech, so that none of it is coded as music.
+	Voice bool
+	// FreeVBR lifts the constraint that keeps each packet's size near the bitrate.
+	FreeVBR bool
 	// InbandFEC adds to packets a coarse copy of the packet before. It needs
 	// ExpectedLossPercent above zero and bits to spare.
 	InbandFEC bool
@@ -30,10 +32,18 @@ type EncoderOptions struct {
 	ExpectedLossPercent int
 }
 
+// entryBitrate is what one frame is coded at when FEC begins. libopus spends bits
+// on FEC above a bitrate which is up to 15 % lower once it does so than before it
+// does (opus_encoder.c, decide_fec). Wideband and 20 kb/s lie between the two:
+// without a push there would be no FEC, or in a narrower band.
+const entryBitrate = 48000
+
 // Encoder turns mono PCM16 into Opus packets. Its memory is Go's: there is
 // nothing to close.
 type Encoder struct {
-	enc *libopus.Encoder
+	state   state
+	options EncoderOptions // in force now; Reset returns to them
+	enter   bool           // the next frame is the first with FEC
 }
 
 // NewEncoder makes an encoder.
@@ -41,33 +51,117 @@ func NewEncoder(o EncoderOptions) (*Encoder, error) {
 	if err := checkRate(o.SampleRate); err != nil {
 		return nil, err
 	}
-	app := libopus.AppVoIP
-	if o.LowDelay {
-		app = libopus.AppRestrictedLowdelay
+	if o.Complexity == 0 {
+		o.Complexity = DefaultComplexity
 	}
-	enc, err := libopus.NewEncoder(o.SampleRate, 1, app)
-	if err != nil {
-		return nil, fmt.Errorf("create encoder: %w", err)
+	e := &Encoder{state: encoderState(1), options: o}
+	if err := e.Reset(); err != nil {
+		return nil, err
 	}
-	complexity := o.Complexity
-	if complexity == 0 {
-		complexity = DefaultComplexity
+	return e, nil
+}
+
+// Reset forgets the audio heard so far, as if the encoder were new. Settings
+// stay as they were last set.
+func (e *Encoder) Reset() error {
+	// Not OPUS_RESET_STATE: that keeps whether the last frame carried FEC, on which
+	// the next one depends.
+	e.enter = e.fec()
+	application := applicationVoIP
+	if e.options.LowDelay {
+		application = applicationLowDelay
 	}
-	if err = enc.SetComplexity(complexity); err != nil {
-		return nil, fmt.Errorf("set complexity %d: %w", complexity, err)
+	if err := e.state.initEncoder(e.options.SampleRate, 1, application); err != nil {
+		return fmt.Errorf("initialise encoder: %w", err)
 	}
-	if o.Bitrate != 0 {
-		if err = enc.SetBitrate(o.Bitrate); err != nil {
-			return nil, fmt.Errorf("set bitrate %d: %w", o.Bitrate, err)
+	if e.options.Voice {
+		if err := e.state.set(setSignal, signalVoice); err != nil {
+			return fmt.Errorf("set signal: %w", err)
 		}
 	}
-	if err = enc.SetInBandFEC(o.InbandFEC); err != nil {
-		return nil, fmt.Errorf("set in-band FEC: %w", err)
+	if e.options.FreeVBR {
+		if err := e.state.set(setVBRConstraint, 0); err != nil {
+			return fmt.Errorf("set VBR constraint: %w", err)
+		}
 	}
-	if err = enc.SetPacketLossPerc(o.ExpectedLossPercent); err != nil {
-		return nil, fmt.Errorf("set expected loss %d: %w", o.ExpectedLossPercent, err)
+	for _, err := range [...]error{
+		e.SetComplexity(e.options.Complexity),
+		e.SetBitrate(e.options.Bitrate),
+		e.SetInbandFEC(e.options.InbandFEC),
+		e.SetExpectedLoss(e.options.ExpectedLossPercent),
+	} {
+		if err != nil {
+			return err
+		}
 	}
-	return &Encoder{enc: enc}, nil
+	return nil
+}
+
+// SetComplexity takes effect from the next frame on; see EncoderOptions.
+func (e *Encoder) SetComplexity(complexity int) error {
+	if err := e.state.set(setComplexity, complexity); err != nil {
+		return fmt.Errorf("set complexity %d: %w", complexity, err)
+	}
+	e.options.Complexity = complexity
+	return nil
+}
+
+// SetBitrate takes effect from the next frame on; see EncoderOptions.
+func (e *Encoder) SetBitrate(bitsPerSecond int) error {
+	value := bitsPerSecond
+	if value == 0 {
+		value = bitrateAuto
+	}
+	if err := e.state.set(setBitrate, value); err != nil {
+		return fmt.Errorf("set bitrate %d: %w", bitsPerSecond, err)
+	}
+	e.options.Bitrate = bitsPerSecond
+	return nil
+}
+
+// SetInbandFEC takes effect from the next frame on; see EncoderOptions.
+func (e *Encoder) SetInbandFEC(on bool) error {
+	before, value := e.fec(), 0
+	if on {
+		value = 1
+	}
+	if err := e.state.set(setInbandFEC, value); err != nil {
+		return fmt.Errorf("set in-band FEC: %w", err)
+	}
+	e.options.InbandFEC = on
+	e.enter = e.fec() && (e.enter || !before)
+	return nil
+}
+
+// SetExpectedLoss takes effect from the next frame on; see EncoderOptions.
+func (e *Encoder) SetExpectedLoss(percent int) error {
+	before := e.fec()
+	if err := e.state.set(setPacketLoss, percent); err != nil {
+		return fmt.Errorf("set expected loss %d: %w", percent, err)
+	}
+	e.options.ExpectedLossPercent = percent
+	e.enter = e.fec() && (e.enter || !before)
+	return nil
+}
+
+// fec says whether the settings ask for redundancy.
+func (e *Encoder) fec() bool {
+	return e.options.InbandFEC && e.options.ExpectedLossPercent > 0 && !e.options.LowDelay
+}
+
+// Options are the settings in force.
+func (e *Encoder) Options() EncoderOptions {
+	return e.options
+}
+
+// Lookahead is how many samples the encoder holds back: the delay that it and
+// the decoder together add.
+func (e *Encoder) Lookahead() (samples int, err error) {
+	samples, err = e.state.get(getLookahead)
+	if err != nil {
+		return 0, fmt.Errorf("get lookahead: %w", err)
+	}
+	return samples, nil
 }
 
 // Encode writes one packet for pcm into dst and returns its length. pcm must
@@ -77,18 +171,20 @@ func (e *Encoder) Encode(pcm []int16, dst []byte) (n int, err error) {
 	if len(pcm) == 0 || len(dst) == 0 {
 		return 0, ErrBuffer
 	}
-	// The binding hands libopus cap(dst) as the room there is.
-	n, err = e.enc.Encode(pcm, slices.Clip(dst))
+	bitrate := e.options.Bitrate
+	push := e.enter && bitrate != 0 && bitrate < entryBitrate
+	if push {
+		if err = e.SetBitrate(entryBitrate); err != nil {
+			return 0, err
+		}
+	}
+	e.enter = false
+	n, err = e.state.encode(pcm, len(pcm), dst)
+	if push {
+		err = errors.Join(err, e.SetBitrate(bitrate))
+	}
 	if err != nil {
 		return 0, fmt.Errorf("encode %d samples: %w", len(pcm), err)
 	}
 	return n, nil
-}
-
-// Reset forgets the audio heard so far, as if the encoder were new.
-func (e *Encoder) Reset() error {
-	if err := e.enc.Reset(); err != nil {
-		return fmt.Errorf("reset encoder: %w", err)
-	}
-	return nil
 }

@@ -8,14 +8,17 @@
 //
 // Neither Encoder nor Decoder allocates once it is made. Neither may be used by
 // two goroutines at the same time.
+//
+// The binding is the package's own, libopus.go: github.com/hraban/opus cannot
+// reset a decoder, so that every reuse of one would leave 18 KB of garbage, has
+// no lookahead, signal and VBR controls, and hands libopus the capacity of a
+// slice as its length.
 package opus
 
 import (
 	"errors"
 	"fmt"
 	"time"
-
-	libopus "github.com/hraban/opus"
 )
 
 // MaxPacketDuration is the longest audio one Opus packet holds (RFC 6716,
@@ -35,12 +38,38 @@ var ErrBuffer = errors.New("opus: buffer length not usable")
 
 // Version is libopus' own version string, "libopus 1.5.2" for example.
 func Version() string {
-	return libopus.Version()
+	return version()
 }
 
 // FrameSamples is the number of samples that d lasts at sampleRate.
 func FrameSamples(sampleRate int, d time.Duration) int {
 	return int(int64(sampleRate) * int64(d) / int64(time.Second))
+}
+
+// HasFEC says whether packet carries an in-band copy of audio before it. A copy
+// is made of frames with speech only, so a FEC stream has packets without one.
+func HasFEC(packet []byte) bool {
+	// Configurations 16 to 31 are CELT, which has no redundancy (RFC 6716, section
+	// 3.1, table 2).
+	if len(packet) == 0 || packet[0]>>3 >= 16 {
+		return false
+	}
+	frame := firstFrame(packet)
+	if len(frame) == 0 {
+		return false
+	}
+	// A SILK layer begins with a VAD flag for each of its 20 ms and one LBRR flag;
+	// in stereo the side channel's follow (RFC 6716, section 4.2.3). They are coded
+	// with even odds, which are plain bits at the front of a range coder.
+	flags := 1
+	if config := packet[0] >> 3; config < 12 && config%4 >= 2 {
+		flags = int(config % 4) // 40 and 60 ms
+	}
+	if frame[0]>>(7-flags)&1 != 0 {
+		return true
+	}
+	stereo := packet[0]&4 != 0
+	return stereo && frame[0]>>(6-2*flags)&1 != 0
 }
 
 func checkRate(sampleRate int) error {
