@@ -70,7 +70,7 @@ func (c *Call) handsetOptions(taken *acceptance) handset.Options {
 	}
 	o := handset.Options{
 		Sender: c.session, SSRC: c.identity.ssrc, CNAME: c.identity.cname, Logger: c.server.log,
-		Voice: speech.Samples, Rate: speech.Rate, Loop: speech.Loop,
+		Voice: speech.Samples, Packets: speech.Packets, Rate: speech.Rate, Loop: speech.Loop,
 		SilenceBefore: speech.Before, SilenceAfter: speech.After,
 	}
 	if taken != nil {

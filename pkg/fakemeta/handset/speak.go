@@ -71,8 +71,7 @@ func (h *Handset) speak() {
 // frame sends what belongs to the n-th 20 ms: voice, or a step of a DTMF digit in
 // its place.
 func (s *stream) frame(n uint32) {
-	ended := s.script.next(s.pcm)
-	length, err := s.h.enc.Encode(s.pcm, s.packet)
+	payload, ended, err := s.words(n)
 	if err != nil {
 		s.h.opts.Logger.Error("encode voice", "error", err)
 		return
@@ -95,8 +94,22 @@ func (s *stream) frame(n uint32) {
 			Timestamp:   ts,
 			SSRC:        s.h.opts.SSRC,
 		},
-		Payload: append([]byte(nil), s.packet[:length]...),
+		Payload: payload,
 	})
+}
+
+// words are what is said in the n-th 20 ms. They may be kept.
+func (s *stream) words(n uint32) (payload []byte, ended bool, err error) {
+	if packets := s.h.opts.Packets; packets != nil {
+		count := uint32(len(packets))
+		if n >= count && !s.h.opts.Loop || count == 0 {
+			return silence, false, nil
+		}
+		return packets[n%count], n+1 == count, nil
+	}
+	ended = s.script.next(s.pcm)
+	length, err := s.h.enc.Encode(s.pcm, s.packet)
+	return append([]byte(nil), s.packet[:length]...), ended, err
 }
 
 // send numbers p and lets its fate decide.

@@ -144,6 +144,26 @@ func TestTheVoiceLoops(t *testing.T) {
 	})
 }
 
+func TestPacketsAreSaidAsTheyAre(t *testing.T) {
+	payloads := func(w *wire) (all []string) {
+		for _, p := range w.packets {
+			all = append(all, string(p.Payload))
+		}
+		return all
+	}
+	words := [][]byte{{0x08, 1}, {0x08, 2}}
+	const silence = "\xf8\xff\xfe"
+	sent := spoken(t, 80*time.Millisecond, handset.Options{Packets: words})
+	require.Equal(t, []string{"\x08\x01", "\x08\x02", silence, silence}, payloads(sent))
+	sent = spoken(t, 80*time.Millisecond, handset.Options{Packets: words, Loop: true})
+	require.Equal(t, []string{"\x08\x01", "\x08\x02", "\x08\x01", "\x08\x02"}, payloads(sent))
+	for i, p := range sent.packets[1:] {
+		require.Equal(t, sent.packets[i].Timestamp+960, p.Timestamp)
+	}
+	_, err := handset.New(handset.Options{Sender: sent, Packets: words, Rate: 44100})
+	require.Error(t, err)
+}
+
 func TestReportsGoOutEveryFiveSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, w := phone(t, handset.Options{SSRC: 99})
