@@ -1,104 +1,171 @@
 package hearing
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
-// align finds where in heard the speech of said begins, in samples, and how sure
-// that is: the correlation of the spectra over the whole of said, 0 to 1.
+const (
+	// sure is how well the waveform must fit for its lag to be believed: hissing and noise have none.
+	sure = 0.5
+	// tuneFrames is how far from the lag of the spectrum the waveform is looked for.
+	tuneFrames = 2
+)
+
+// align finds where in heard each unit is, to the sample, and how sure that is, up to 1.
 //
-// It looks for the shape of the spectrum over time first, to 10 ms, which no codec
-// changes and no gain, and then for the waveform, to the sample.
-func align(e *ear, said, heard []float64, a, b []spectrum, rate int) (lag int, score float64) {
-	frames, score := alignFrames(shapes(a), shapes(b))
-	lag = frames * e.hop
-
-	// The waveform, first at 4 kHz within 20 ms, then at the full rate.
+// It looks for the shape of the spectrum over time first, to 10 ms, which no codec changes and no gain, and then for the
+// waveform.
+func (p *path) align(e *ear, said, heard []float64, rate int) (score float64) {
+	lags, score := p.find()
+	p.place(lags)
 	step := max(1, rate/4000)
-	if step > 1 {
-		coarse := bestLag(decimate(said, step), decimate(heard, step), lag/step, 2*e.hop/step)
-		lag = coarse * step
-		return bestLag(said, heard, lag, 2*step), score
+	w := waves{said: said, heard: heard, step: step, coarseSaid: decimate(said, step), coarseHeard: decimate(heard, step)}
+	scores := make([]float64, len(lags))
+	for i := range p.units {
+		// With its neighbours, so that the pitch is not mistaken for the lag.
+		from, to := p.around(lags, i, e.hop)
+		p.units[i].lag, scores[i] = w.tune(from, to, lags[i]*e.hop, tuneFrames*e.hop)
 	}
-	return bestLag(said, heard, lag, 2*e.hop), score
+	for first := 0; first < len(lags); {
+		last := first
+		for last+1 < len(lags) && p.together(lags, last, last+1) {
+			last++
+		}
+		p.settle(w, scores, lags, first, last+1, e.hop)
+		first = last + 1
+	}
+	return score
 }
 
-// shapes makes the bands comparable: in dB above the floor, without their mean.
-func shapes(frames []spectrum) [][]float64 {
-	floor := activeLevel(frames) + floorDB
-	out := make([][]float64, bandCount)
-	for b := range out {
-		out[b] = make([]float64, len(frames))
-		var mean float64
-		for t, f := range frames {
-			out[b][t] = max(f.bands[b], floor)
-			mean += out[b][t] / float64(len(frames))
-		}
-		for t := range out[b] {
-			out[b][t] -= mean
+// place takes back the lags of units that were found on top of better ones: they are missing, and only sound alike.
+func (p *path) place(lags []int) {
+	score := func(i int) float64 { return p.scores[i][p.origin+lags[i]] }
+	missing := make([]bool, len(lags))
+	for i, u := range p.units {
+		for j := max(0, i-3); j < min(len(lags), i+4); j++ {
+			o := p.units[j]
+			both := min(u.to+lags[i], o.to+lags[j]) - max(u.from+lags[i], o.from+lags[j])
+			if i != j && 2*both > u.to-u.from && score(i) < score(j) {
+				missing[i] = true
+			}
 		}
 	}
-	return out
+	for i := range lags {
+		if missing[i] {
+			lags[i] = lags[p.nearest(i, missing)]
+		}
+	}
 }
 
-// alignFrames gives the lag, in frames, at which the shapes fit best.
-func alignFrames(a, b [][]float64) (lag int, score float64) {
-	n, m := len(a[0]), len(b[0])
-	total := make([]float64, n+m-1)
-	energy := make([]float64, m+1) // of b up to a frame, all bands
-	var own float64
-	for band := range a {
-		for i, c := range correlate(a[band], b[band]) {
-			total[i] += c
+// nearest is the unit nearest to i that is not missing, of the same piece if one is there.
+func (p *path) nearest(i int, missing []bool) int {
+	best, least := i, math.MaxInt
+	for j, u := range p.units {
+		far := max(i-j, j-i)
+		if u.piece != p.units[i].piece {
+			far += len(p.units)
 		}
-		for _, v := range a[band] {
-			own += v * v
-		}
-		for t, v := range b[band] {
-			energy[t+1] += v * v
-		}
-	}
-	for t := range m {
-		energy[t+1] += energy[t]
-	}
-	span := func(i int) float64 { // energy of b under a at this lag
-		from := i - (n - 1)
-		return energy[min(m, from+n)] - energy[max(0, from)]
-	}
-	var most float64
-	for i := range total {
-		most = max(most, span(i))
-	}
-	if own == 0 || most == 0 {
-		return 0, 0
-	}
-	best := math.Inf(-1)
-	for i, c := range total {
-		// A little overlap that fits by chance is no find: divide by what a good
-		// part of the recording has at least.
-		if c /= math.Sqrt(own * max(span(i), most/4)); c > best {
-			best, lag = c, i-(n-1)
-		}
-	}
-	return lag, best
-}
-
-// bestLag looks for the lag within reach of lag at which the waveforms fit best,
-// whatever their polarity.
-func bestLag(a, b []float64, lag, reach int) int {
-	best, most := lag, -1.0
-	for l := lag - reach; l <= lag+reach; l++ {
-		var sum float64
-		for i := max(0, -l); i < len(a) && i+l < len(b); i++ {
-			sum += a[i] * b[i+l]
-		}
-		if sum = math.Abs(sum); sum > most {
-			best, most = l, sum
+		if !missing[j] && far < least {
+			best, least = j, far
 		}
 	}
 	return best
 }
 
-// decimate averages step samples into one. Speech has little above the 2 kHz where
-// that begins to alias.
+// around are the samples of a unit and of those beside it.
+func (p *path) around(lags []int, i, hop int) (from, to int) {
+	from, to = p.units[i].from, p.units[i].to
+	if i > 0 && p.together(lags, i-1, i) {
+		from = p.units[i-1].from
+	}
+	if i+1 < len(lags) && p.together(lags, i, i+1) {
+		to = p.units[i+1].to
+	}
+	return from * hop, to * hop
+}
+
+// together says that two units in a row lie in one piece at one lag.
+func (p *path) together(lags []int, i, j int) bool {
+	d := lags[i] - lags[j]
+	return p.units[i].piece == p.units[j].piece && max(d, -d) <= 1
+}
+
+// settle keeps the units from first up to last, which are together, from being a period of the pitch apart, and gives
+// those whose waveform tells nothing the lag of the others.
+func (p *path) settle(w waves, scores []float64, lags []int, first, last, hop int) {
+	var known []int
+	for i := first; i < last; i++ {
+		if scores[i] > sure {
+			known = append(known, p.units[i].lag)
+		}
+	}
+	middle := lags[first+(last-first)/2] * hop
+	if n := len(known); n > 0 {
+		slices.Sort(known)
+		middle = known[n/2]
+	}
+	reach := hop / 5
+	for i := first; i < last; i++ {
+		u := &p.units[i]
+		if d := u.lag - middle; scores[i] > sure && max(d, -d) <= reach {
+			continue
+		}
+		from, to := p.around(lags, i, hop)
+		lag, score := bestLag(w.said, w.heard, from, to, middle, reach)
+		switch {
+		case score > sure && score > 0.8*scores[i]:
+			u.lag = lag
+		case scores[i] <= sure:
+			u.lag = middle
+		}
+	}
+}
+
+// waves holds both signals at the full rate and at about 4 kHz.
+type waves struct {
+	said, heard             []float64
+	step                    int
+	coarseSaid, coarseHeard []float64
+}
+
+// tune looks for the lag within reach of lag at which said, from up to to, fits best.
+func (w *waves) tune(from, to, lag, reach int) (best int, score float64) {
+	if w.step > 1 {
+		lag, _ = bestLag(w.coarseSaid, w.coarseHeard, from/w.step, to/w.step, lag/w.step, reach/w.step)
+		lag *= w.step
+		reach = 2 * w.step
+	}
+	return bestLag(w.said, w.heard, from, to, lag, reach)
+}
+
+// bestLag looks for the lag within reach of lag at which a, from up to to, fits b best, whatever its polarity, and says
+// how well, up to 1.
+func bestLag(a, b []float64, from, to, lag, reach int) (best int, score float64) {
+	best, score = lag, -1
+	to = min(to, len(a))
+	var own float64
+	for _, v := range a[min(from, to):to] {
+		own += v * v
+	}
+	for l := lag - reach; l <= lag+reach; l++ {
+		var sum, energy float64
+		for i := max(from, -l); i < to && i+l < len(b); i++ {
+			sum += a[i] * b[i+l]
+			energy += b[i+l] * b[i+l]
+		}
+		if energy == 0 || own == 0 {
+			continue
+		}
+		// A little that fits by chance is no find.
+		if s := math.Abs(sum) / math.Sqrt(own*max(energy, own*1e-4)); s > score {
+			best, score = l, s
+		}
+	}
+	return best, score
+}
+
+// decimate averages step samples into one. Speech has little above the 2 kHz where that begins to alias.
 func decimate(x []float64, step int) []float64 {
 	out := make([]float64, len(x)/step)
 	for i := range out {
@@ -107,43 +174,4 @@ func decimate(x []float64, step int) []float64 {
 		}
 	}
 	return out
-}
-
-// echo looks for a second copy of said in what remains of heard after the copy at
-// lag is taken out. It gives the copy's strength relative to the first and how much
-// later it is, in samples.
-func echo(said, heard []float64, lag, rate int) (strength float64, later int) {
-	step := max(1, rate/4000)
-	a := decimate(said, step)
-	b := make([]float64, len(said))
-	for i := range b {
-		if j := i + lag; j >= 0 && j < len(heard) {
-			b[i] = heard[j]
-		}
-	}
-	b = decimate(b, step)
-	var aa, ab float64
-	for i := range a {
-		aa += a[i] * a[i]
-		ab += a[i] * b[i]
-	}
-	if aa == 0 || ab == 0 {
-		return 0, 0
-	}
-	gain := ab / aa
-	for i := range b {
-		b[i] -= gain * a[i]
-	}
-	c := correlate(a, b)
-	near := rate / step / 50 // within 20 ms it is a filter's tail, not a copy
-	for i, v := range c {
-		l := i - (len(a) - 1)
-		if max(l, -l) < near {
-			continue
-		}
-		if v = math.Abs(v / (aa * gain)); v > strength {
-			strength, later = v, l*step
-		}
-	}
-	return strength, later
 }

@@ -7,35 +7,40 @@ import (
 )
 
 const (
-	frameTime     = time.Second / hopsPerSecond
-	segmentFrames = 15 // 150 ms: about a syllable
+	frameTime = time.Second / hopsPerSecond
 
 	speechDB  = -30.0 // frames above this, relative to the speech's level, are speech
 	missingDB = -12.0 // a frame this much softer than said did not arrive
 
-	// minScore tells the speech from another one: chance reaches about 0.3.
-	minScore = 0.4
-	// minSegmentSimilarity is what a segment needs to be what was said.
-	minSegmentSimilarity = 0.4
-	// minSegmentCoverage is the share of a segment that must have arrived.
-	minSegmentCoverage = 0.7
+	// minScore tells the speech from another one, in which chance finds something like each syllable.
+	minScore = 0.5
+	// minSimilarity is what a segment needs to be what was said.
+	minSimilarity = 0.4
+	// minCoverage is the share of a segment that must have arrived.
+	minCoverage = 0.7
 	// pauseFrames is how far from speech a pause begins: codecs ring.
 	pauseFrames = 8
 )
 
-// comparison holds both signals frame by frame, aligned.
+// comparison holds both signals frame by frame, aligned piece by piece.
 type comparison struct {
-	said, heard []spectrum
-	level       float64 // of said, dB
-	gain        float64 // dB
-	speech      []bool  // frames of said that are speech
-	arrived     []bool  // and loud enough in heard
-	saidMean    [bandCount]float64
-	heardMean   [bandCount]float64
+	ear       *ear
+	said      []spectrum
+	heard     []spectrum // aligned with said
+	whole     []spectrum // all of heard as it came
+	level     float64    // of said, dB
+	gain      float64    // dB
+	pieces    []stretch
+	units     []unit
+	path      *path
+	speech    []bool // frames of said that are speech
+	arrived   []bool // and loud enough in heard
+	saidMean  [bandCount]float64
+	heardMean [bandCount]float64
 }
 
-// Compare looks for said in heard, both mono PCM16 at rate Hz, 8000 or more. It
-// keeps neither. Ten seconds at 16 kHz take some 50 ms.
+// Compare looks for said in heard, both mono PCM16 at rate Hz, 8000 or more. It keeps neither. Ten seconds at 16 kHz
+// take some 100 ms.
 func Compare(said, heard []int16, rate int) Verdict {
 	e := newEar(rate)
 	x, y := floats(said), floats(heard)
@@ -44,17 +49,25 @@ func Compare(said, heard []int16, rate int) Verdict {
 	if len(a) == 0 || len(b) == 0 || activeLevel(a) == silenceDB || activeLevel(b) == silenceDB {
 		return Verdict{}
 	}
-	lag, score := align(e, x, y, a, b, rate)
-	if score < minScore {
+	c := &comparison{ear: e, said: a, whole: b, level: activeLevel(a), speech: make([]bool, len(a))}
+	for t := range a {
+		c.speech[t] = a[t].level > c.level+speechDB
+	}
+	c.pieces, c.units = cut(c.speech)
+	c.path = newPath(c.units, a, b)
+	if c.path.align(e, x, y, rate) < minScore {
 		return Verdict{}
 	}
-	c := newComparison(a, e.listen(y, lag, len(a)))
-	v := Verdict{Found: true, Lag: samples(lag, rate), GainDB: c.gain, NoiseDB: c.noise()}
-	v.Segments = c.segments()
+	aligned := c.aligned(y, len(x))
+	c.heard = e.listen(aligned, 0, len(a))
+	c.weigh()
+	v := Verdict{Found: true, GainDB: c.gain, Segments: c.segments()}
+	c.holes(&v, x, aligned, rate)
 	c.sum(&v)
-	strength, later := echo(x, y, lag, rate)
+	c.lags(&v, rate)
+	c.surplus(&v)
+	strength, later := echo(x, aligned, rate)
 	v.Echo, v.EchoLag = strength, samples(later, rate)
-	v.Extra = extra(b, c.level+c.gain, lag/e.hop, len(a))
 	return v
 }
 
@@ -62,25 +75,39 @@ func samples(n, rate int) time.Duration {
 	return time.Duration(int64(n) * int64(time.Second) / int64(rate))
 }
 
-func newComparison(said, heard []spectrum) *comparison {
-	c := &comparison{said: said, heard: heard, level: activeLevel(said)}
-	c.speech = make([]bool, len(said))
-	c.arrived = make([]bool, len(said))
-	var ratios []float64
-	for t := range said {
-		if c.speech[t] = said[t].level > c.level+speechDB; c.speech[t] {
-			ratios = append(ratios, heard[t].level-said[t].level)
+// aligned is heard as if no lag had moved: n samples, each unit in its place, and around it what was around it.
+func (c *comparison) aligned(heard []float64, n int) []float64 {
+	out := make([]float64, n)
+	i := 0
+	for t := range out {
+		// Up to the middle between two units.
+		for i+1 < len(c.units) && 2*t >= (c.units[i].to+c.units[i+1].from)*c.ear.hop {
+			i++
+		}
+		if j := t + c.units[i].lag; j >= 0 && j < len(heard) {
+			out[t] = heard[j]
 		}
 	}
-	// Above the median, because frames that did not arrive must not count as
-	// softness.
+	return out
+}
+
+// weigh finds the gain and what both signals have in common.
+func (c *comparison) weigh() {
+	c.arrived = make([]bool, len(c.said))
+	var ratios []float64
+	for t := range c.said {
+		if c.speech[t] {
+			ratios = append(ratios, c.heard[t].level-c.said[t].level)
+		}
+	}
+	// Above the median, because frames that did not arrive must not count as softness.
 	slices.Sort(ratios)
 	if n := len(ratios); n > 0 {
 		c.gain = ratios[n*7/10]
 	}
 	var n float64
-	for t := range said {
-		c.arrived[t] = c.speech[t] && heard[t].level-c.gain > said[t].level+missingDB
+	for t := range c.said {
+		c.arrived[t] = c.speech[t] && c.heard[t].level-c.gain > c.said[t].level+missingDB
 		if !c.arrived[t] {
 			continue
 		}
@@ -94,7 +121,6 @@ func newComparison(said, heard []spectrum) *comparison {
 		c.saidMean[b] /= max(1, n)
 		c.heardMean[b] /= max(1, n)
 	}
-	return c
 }
 
 // bandSaid and bandHeard are levels above the floor, in dB, the gain taken out.
@@ -106,21 +132,11 @@ func (c *comparison) bandHeard(t, b int) float64 {
 	return max(c.heard[t].bands[b]-c.gain, c.level+floorDB)
 }
 
-// segments cuts the speech into pieces of about a syllable. The first begins with
-// the first frame of speech, the last ends with the last one.
+// segments judges each unit by itself.
 func (c *comparison) segments() []Segment {
-	var out []Segment
-	for t := 0; t < len(c.speech); {
-		if !c.speech[t] {
-			t++
-			continue
-		}
-		end := min(t+segmentFrames, len(c.speech))
-		for !c.speech[end-1] {
-			end--
-		}
-		out = append(out, c.segment(t, end))
-		t = end
+	out := make([]Segment, len(c.units))
+	for i, u := range c.units {
+		out[i] = c.segment(u.from, u.to)
 	}
 	return out
 }
@@ -148,86 +164,76 @@ func (c *comparison) segment(start, end int) Segment {
 	s := Segment{
 		Start:    time.Duration(start) * frameTime,
 		Length:   time.Duration(end-start) * frameTime,
-		Coverage: float64(arrived) / float64(speech),
+		Coverage: float64(arrived) / float64(max(1, speech)),
 	}
 	if xx > 0 && yy > 0 {
 		s.Similarity = xy / math.Sqrt(xx*yy)
 	}
-	s.Heard = s.Coverage >= minSegmentCoverage && s.Similarity >= minSegmentSimilarity
+	s.Heard = s.Coverage >= minCoverage && s.Similarity >= minSimilarity
 	return s
 }
 
 // sum fills in what follows from the segments.
 func (c *comparison) sum(v *Verdict) {
-	alien := make([]bool, len(c.speech)) // frames of segments that sound like something else
+	v.First, v.Last = v.Segments[0].Heard, v.Segments[len(v.Segments)-1].Heard
+	lengths, heard := make([]float64, len(v.Pieces)), make([]float64, len(v.Pieces))
 	var weight float64
-	for _, s := range v.Segments {
-		w := s.Length.Seconds()
-		weight += w
+	for i, s := range v.Segments {
+		w, p := s.Length.Seconds(), c.units[i].piece
 		v.Similarity += w * s.Similarity
-		from := int(s.Start / frameTime)
-		for t := from; t < from+int(s.Length/frameTime); t++ {
-			alien[t] = s.Similarity < minSegmentSimilarity && s.Length > 3*frameTime
+		v.Pieces[p].Score += w * s.Similarity
+		if s.Heard {
+			heard[p] += w
 		}
+		weight += w
+		lengths[p] += w
 	}
-	if n := len(v.Segments); n > 0 {
-		v.Similarity /= weight
-		v.First, v.Last = v.Segments[0].Heard, v.Segments[n-1].Heard
+	v.Similarity /= weight
+	for i := range v.Pieces {
+		v.Pieces[i].Score /= lengths[i]
+		v.Pieces[i].Heard = heard[i] > lengths[i]/2
+		v.Pieces[i].Elsewhere = !v.Pieces[i].Heard && c.path.elsewhere(i) > sameScore
 	}
-	var speech, arrived, run int
-	note := func() {
-		d := time.Duration(run) * frameTime
-		v.LongestGap = max(v.LongestGap, d)
-		if d > MaxGap {
-			v.Gaps++
-		}
-		run = 0
-	}
+	var speech, arrived float64
 	for t := range c.speech {
-		switch {
-		case !c.speech[t]: // a hole may reach over a short pause
-		case c.arrived[t] && !alien[t]:
+		if c.speech[t] {
 			speech++
-			arrived++
-			note()
-		default:
-			speech++
-			run++
 		}
 	}
-	note()
-	if speech > 0 {
-		v.Coverage = float64(arrived) / float64(speech)
+	for i, s := range v.Segments {
+		if s.Similarity < minSimilarity {
+			continue
+		}
+		for t := c.units[i].from; t < c.units[i].to; t++ {
+			if c.arrived[t] {
+				arrived++
+			}
+		}
 	}
+	v.Coverage = arrived / speech
 }
 
-// noise is the level of heard in the pauses of said, relative to the speech.
-func (c *comparison) noise() float64 {
-	quiet := make([]bool, len(c.speech))
-	since := pauseFrames
-	for t := range c.speech {
-		if since++; c.speech[t] {
-			since = 0
+// lags tells when each piece was heard, from the units of it that were.
+func (c *comparison) lags(v *Verdict, rate int) {
+	var heard []time.Duration
+	for p := range v.Pieces {
+		var all []int
+		for i, u := range c.units {
+			if u.piece == p && (v.Segments[i].Heard || !v.Pieces[p].Heard) {
+				all = append(all, u.lag)
+			}
 		}
-		quiet[t] = since > pauseFrames
-	}
-	since = pauseFrames
-	for t := len(c.speech) - 1; t >= 0; t-- {
-		if since++; c.speech[t] {
-			since = 0
-		}
-		quiet[t] = quiet[t] && since > pauseFrames
-	}
-	return meanPower(c.heard, func(t int) bool { return quiet[t] }) - c.gain - c.level
-}
-
-// extra is how much of heard outside of the speech found is about as loud.
-func extra(heard []spectrum, level float64, lag, length int) time.Duration {
-	var n int
-	for t, f := range heard {
-		if (t < lag-pauseFrames || t >= lag+length+pauseFrames) && f.level > level-20 {
-			n++
+		slices.Sort(all)
+		n := len(all)
+		v.Pieces[p].Lag = samples(all[n/2], rate)
+		v.Pieces[p].Torn = samples(all[n-1]-all[0], rate)
+		if v.Pieces[p].Heard {
+			heard = append(heard, v.Pieces[p].Lag)
 		}
 	}
-	return time.Duration(n) * frameTime
+	v.Lag = v.Pieces[0].Lag
+	if len(heard) > 0 {
+		v.Lag = heard[0]
+		v.Moved = slices.Max(heard) - slices.Min(heard)
+	}
 }

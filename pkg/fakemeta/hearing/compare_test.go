@@ -249,9 +249,9 @@ func TestVerdictMeasures(t *testing.T) {
 		require.InDelta(t, 200, v.LongestGap.Milliseconds(), 40)
 	})
 	t.Run("echo", func(t *testing.T) {
-		v := hearing.Compare(said, mixed(gain(said, 0.6), slices.Concat(silence(250), gain(said, 0.5))), rate)
+		v := hearing.Compare(said, mixed(gain(said, 0.6), slices.Concat(silence(250), gain(said, 0.4))), rate)
 		require.InDelta(t, 250, v.EchoLag.Milliseconds(), 2)
-		require.InDelta(t, 0.83, v.Echo, 0.15)
+		require.InDelta(t, 0.67, v.Echo, 0.15)
 	})
 	t.Run("extra", func(t *testing.T) {
 		v := hearing.Compare(said, slices.Concat(said, silence(500), said), rate)
