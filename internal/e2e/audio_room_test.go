@@ -177,13 +177,7 @@ func TestAgentIsHeardAmongOpenMicrophones(t *testing.T) {
 				begin := len(handsetHeard(t, s.call))
 				agent.say(t, packets(t, said))
 				heardAtLeast(t, s.call, 50)
-				// Among noise the line may need 60 ms to be sure of a voice. So this asks for every syllable, first and
-				// last included, but not for the decoder to be in step from the first frame on.
-				v := hearing.Compare(said, handsetHeard(t, s.call)[begin:], speechRate)
-				t.Logf("handset: %s", v)
-				require.True(t, v.Found && v.First && v.Last, v.String())
-				require.GreaterOrEqual(t, v.Coverage, hearing.MinCoverage)
-				require.LessOrEqual(t, v.LongestGap, hearing.MaxGap)
+				requireHeard(t, "handset", said, handsetHeard(t, s.call)[begin:])
 			}
 			hush()
 			hangUp(t, s)
@@ -201,9 +195,7 @@ func TestPausesByDTXCutNoWord(t *testing.T) {
 	said := pcmOf(first, pause(900*time.Millisecond), second)
 	agent.say(t, dtx(packets(t, said), 110, 143))
 	heardAtLeast(t, s.call, 10)
-	// The pause between them may come out some frames longer or shorter; no word may.
-	requireHeard(t, "before the pause", first, handsetHeard(t, s.call))
-	requireHeard(t, "after the pause", second, handsetHeard(t, s.call))
+	requireHeard(t, "handset", said, handsetHeard(t, s.call))
 	hangUp(t, s)
 }
 
