@@ -12,6 +12,8 @@ import (
 	"github.com/pion/interceptor"
 	"github.com/pion/interceptor/pkg/report"
 	"github.com/pion/webrtc/v4"
+
+	"github.com/livekit-connector/livekit-connector/media"
 )
 
 // Payload types of our offers. Meta answers with what it was offered; in its own
@@ -44,8 +46,8 @@ const (
 )
 
 // newPeerConnection builds Pion's engines and a connection of them, on the leg's
-// own network. patience is how long its path may be dead.
-func (s *Stack) newPeerConnection(host *network, patience time.Duration) (*webrtc.PeerConnection, error) {
+// own network, for the given audio codecs. patience is how long its path may be dead.
+func (s *Stack) newPeerConnection(host *network, patience time.Duration, own []media.Codec) (*webrtc.PeerConnection, error) {
 	settings := webrtc.SettingEngine{LoggerFactory: pionLog{s.log}}
 	settings.SetNet(host)
 	settings.DisableMediaEngineCopy(true) // it is this connection's own
@@ -70,7 +72,7 @@ func (s *Stack) newPeerConnection(host *network, patience time.Duration) (*webrt
 	settings.SetHandleUndeclaredSSRCWithoutAnswer(true)
 
 	codecs := &webrtc.MediaEngine{}
-	for _, codec := range ownCodecs() {
+	for _, codec := range ownCodecs(own) {
 		if err := codecs.RegisterCodec(codec, webrtc.RTPCodecTypeAudio); err != nil {
 			return nil, fmt.Errorf("register codec: %w", err)
 		}
@@ -151,26 +153,6 @@ func natRules(ips []string) ([]webrtc.ICEAddressRewriteRule, error) {
 		})
 	}
 	return rules, nil
-}
-
-// ownCodecs is what we negotiate. Opus has no fmtp here: Pion compares it with
-// the remote one and, with telephone-event beside it, drops a codec that differs.
-// With none it takes Meta's as it is.
-func ownCodecs() []webrtc.RTPCodecParameters {
-	return []webrtc.RTPCodecParameters{
-		{
-			RTPCodecCapability: webrtc.RTPCodecCapability{
-				MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2,
-			},
-			PayloadType: opusPayloadType,
-		},
-		{
-			RTPCodecCapability: webrtc.RTPCodecCapability{
-				MimeType: "audio/telephone-event", ClockRate: 8000,
-			},
-			PayloadType: eventPayloadType,
-		},
-	}
 }
 
 // addReports registers sender and receiver reports and nothing else. Meta ends

@@ -36,7 +36,8 @@ func (l *Leg) readRTP(t *webrtc.TrackRemote) {
 
 // receive sorts one RTP packet: audio to the sink, events out of the way.
 func (l *Leg) receive(raw []byte, pkt *rtp.Packet, events *eventGap) {
-	l.times.received.Store(time.Now().UnixNano())
+	now := time.Now()
+	l.times.received.Store(now.UnixNano())
 	if err := pkt.Unmarshal(raw); err != nil {
 		l.counters.malformed.Add(1)
 		return
@@ -61,6 +62,7 @@ func (l *Leg) receive(raw []byte, pkt *rtp.Packet, events *eventGap) {
 		l.counters.late.Add(1)
 		return
 	}
+	l.reception.take(pkt.SSRC, pkt.SequenceNumber, pkt.Timestamp, now)
 	w := l.sink.Load()
 	if w == nil {
 		l.counters.noSink.Add(1)
@@ -114,15 +116,19 @@ func (g *eventGap) close(h *rtp.Header) bool {
 // reorderLimit is how many packets back still is reordering and not a restart.
 const reorderLimit = 100
 
-// readRTCP reads reports until the stream ends. Pion's report interceptors see
-// them on the way; we only need to know that they come.
+// readRTCP reads reports until the stream ends: that they come, and what they say
+// of our own stream. Pion's report interceptors see them on the way.
 func (l *Leg) readRTCP(read func([]byte) (int, interceptor.Attributes, error)) {
 	buf := make([]byte, receiveBuffer)
 	for {
 		n, _, err := read(buf)
 		if n > 0 {
-			l.times.received.Store(time.Now().UnixNano())
+			now := time.Now()
+			l.times.received.Store(now.UnixNano())
 			l.counters.receivedRTCP.Add(1)
+			if b := l.track.bound.Load(); b != nil {
+				l.feedback.read(buf[:n], b.ssrc, l.Codec().ClockRate(), now)
+			}
 		}
 		if err != nil && !errors.Is(err, io.ErrShortBuffer) {
 			return

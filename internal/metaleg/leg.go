@@ -37,6 +37,7 @@ type Leg struct {
 	sender  *webrtc.RTPSender
 	track   *outgoing
 	network *network
+	g711    G711
 	servers bool // STUN or TURN servers are asked
 
 	candidate chan struct{} // holds one: a local candidate came
@@ -48,12 +49,14 @@ type Leg struct {
 	header rtp.Header // of the packet being written; owned by WriteRTP's caller
 	open   atomic.Bool
 	sink   atomic.Pointer[sink]
-	// payloadTypes holds what Meta sends: Opus in the low byte, events above it.
+	// payloadTypes holds what Meta sends: audio in the low byte, events above it.
 	payloadTypes atomic.Uint32
 	path         atomic.Pointer[Path]
 
-	times    times
-	counters counters
+	times     times
+	counters  counters
+	reception reception
+	feedback  feedback
 
 	wg sync.WaitGroup // goroutines of this leg; Add only under mu
 
@@ -67,18 +70,19 @@ type Leg struct {
 // sink makes an interface fit an atomic pointer.
 type sink struct{ media.Writer }
 
-// newLeg makes a leg that gives up on a dead path after patience.
-func (s *Stack) newLeg(patience time.Duration) (*Leg, error) {
+// newLeg makes a leg for the given audio codecs that gives up on a dead path after
+// patience.
+func (s *Stack) newLeg(patience time.Duration, own []media.Codec) (*Leg, error) {
 	host, err := newNetwork(s.host)
 	if err != nil {
 		return nil, err
 	}
-	pc, err := s.newPeerConnection(host, patience)
+	pc, err := s.newPeerConnection(host, patience, own)
 	if err != nil {
 		return nil, err
 	}
 	l := &Leg{
-		log: s.log, pc: pc, network: host, track: newOutgoing(), servers: len(s.servers) > 0,
+		log: s.log, pc: pc, network: host, g711: s.config.G711, track: newOutgoing(), servers: len(s.servers) > 0,
 		candidate:  make(chan struct{}, 1),
 		connected:  make(chan struct{}),
 		firstAudio: make(chan struct{}),
@@ -86,7 +90,7 @@ func (s *Stack) newLeg(patience time.Duration) (*Leg, error) {
 		iceUp:      make(chan struct{}),
 	}
 	l.times.created.mark()
-	l.payloadTypes.Store(opusPayloadType | eventPayloadType<<8)
+	l.payloadTypes.Store(opusPayloadType | eventPayloadType<<8) // until expect knows better
 	pc.OnConnectionStateChange(l.onState)
 	pc.OnICECandidate(func(c *webrtc.ICECandidate) {
 		if c != nil {
@@ -204,7 +208,7 @@ func (l *Leg) gather(ctx context.Context, gathered <-chan struct{}) error {
 // SetAnswer applies Meta's answer to our offer; the leg connects from then on.
 // The same answer may come again, another one is ErrAnswered.
 func (l *Leg) SetAnswer(text string) error {
-	remote, err := parseRemote(text)
+	remote, err := parseRemote(text, l.g711.accept)
 	if err != nil {
 		return err
 	}
@@ -236,9 +240,11 @@ func (l *Leg) SetAnswer(text string) error {
 	return nil
 }
 
-// expect notes the payload types of what Meta will send.
+// expect notes the codec of the call and the payload types of what Meta will send.
 func (l *Leg) expect(r *remoteSDP) {
-	types := uint32(r.opus)
+	l.track.codec.Store(uint32(r.audio.codec))
+	l.reception.setClock(r.audio.codec.ClockRate())
+	types := uint32(r.audio.typ)
 	if r.hasEvent {
 		types |= uint32(r.event) << 8
 	} else {
@@ -303,6 +309,10 @@ func (l *Leg) end(err error) {
 		close(l.done)
 	})
 }
+
+// Codec is what both sides send. Before SetAnswer an outbound leg says Opus, which
+// need not be what Meta then answers with.
+func (l *Leg) Codec() media.Codec { return media.Codec(l.track.codec.Load()) }
 
 // Connected is closed once ICE and DTLS are up.
 func (l *Leg) Connected() <-chan struct{} { return l.connected }

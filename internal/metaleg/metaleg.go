@@ -28,6 +28,8 @@ import (
 
 	"github.com/pion/transport/v5"
 	"github.com/pion/webrtc/v4"
+
+	"github.com/livekit-connector/livekit-connector/media"
 )
 
 // Errors that callers tell apart.
@@ -74,6 +76,8 @@ type Config struct {
 	// out. They never delay an offer or answer: what they yield is tried as it
 	// comes.
 	ICEServers []ICEServer
+	// G711 says whether calls may be in G.711 instead of Opus.
+	G711 G711
 	// Logger takes what happens to legs, at debug level; nil discards it.
 	Logger *slog.Logger
 }
@@ -111,7 +115,7 @@ func New(c Config) (*Stack, error) {
 	}
 	// A leg that is never used finds the mistakes that Pion reports only when it
 	// makes a connection: ports, URLs, credentials.
-	l, err := s.newLeg(answerPatience)
+	l, err := s.newLeg(answerPatience, c.G711.codecs())
 	if err != nil {
 		return nil, err
 	}
@@ -122,14 +126,14 @@ func New(c Config) (*Stack, error) {
 // connects by itself; the caller closes it. The context bounds making the answer,
 // not the leg.
 func (s *Stack) Answer(ctx context.Context, offer string) (*Leg, string, error) {
-	remote, err := parseRemote(offer)
+	remote, err := parseRemote(offer, s.config.G711.choose)
 	if err != nil {
 		return nil, "", err
 	}
 	if remote.setup != "actpass" && remote.setup != "passive" {
 		return nil, "", sdpErrorf("offer with setup:%s leaves us no client role in DTLS", known(remote.setup, "active"))
 	}
-	l, err := s.newLeg(answerPatience)
+	l, err := s.newLeg(answerPatience, []media.Codec{remote.audio.codec})
 	if err != nil {
 		return nil, "", err
 	}
@@ -144,7 +148,7 @@ func (s *Stack) Answer(ctx context.Context, offer string) (*Leg, string, error) 
 // SetAnswer; the caller closes it. The context bounds making the offer, not the
 // leg.
 func (s *Stack) Offer(ctx context.Context) (*Leg, string, error) {
-	l, err := s.newLeg(offerPatience)
+	l, err := s.newLeg(offerPatience, s.config.G711.codecs())
 	if err != nil {
 		return nil, "", err
 	}

@@ -8,12 +8,15 @@ import (
 
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
+
+	"github.com/livekit-connector/livekit-connector/media"
 )
 
 // outgoing is our one track towards Meta, as Pion wants it. It exists instead of
 // Pion's own track because that one copies each packet and takes it silently
 // while it is not bound.
 type outgoing struct {
+	codec atomic.Uint32 // a media.Codec, as negotiated
 	bound atomic.Pointer[binding]
 }
 
@@ -34,8 +37,9 @@ func (*outgoing) StreamID() string          { return "livekit-connector" }
 func (*outgoing) Kind() webrtc.RTPCodecType { return webrtc.RTPCodecTypeAudio }
 
 func (o *outgoing) Bind(ctx webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
+	mime := mimeTypes[media.Codec(o.codec.Load())]
 	for _, codec := range ctx.CodecParameters() {
-		if strings.EqualFold(codec.MimeType, webrtc.MimeTypeOpus) {
+		if strings.EqualFold(codec.MimeType, mime) {
 			o.bound.Store(&binding{ctx.WriteStream(), uint32(ctx.SSRC()), uint8(codec.PayloadType)})
 			return codec, nil
 		}

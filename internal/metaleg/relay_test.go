@@ -32,6 +32,8 @@ type meta struct {
 	// candidates are those of the SDP; the relay's by default.
 	candidates []netip.AddrPort
 	setup      string
+	formats    string // audio payload types, in order
+	typ        uint8  // the payload type that it sends
 
 	mu    sync.Mutex
 	heard []*rtp.Packet
@@ -50,7 +52,7 @@ func newRelay(t *testing.T) *relay.Relay {
 
 func newMeta(t *testing.T, r *relay.Relay) *meta {
 	t.Helper()
-	m := &meta{t: t, relay: r, ssrc: 613016344, candidates: r.Addrs(), setup: "actpass", came: make(chan struct{}, 1)}
+	m := &meta{t: t, relay: r, ssrc: 613016344, candidates: r.Addrs(), setup: "actpass", formats: "111", typ: 111, came: make(chan struct{}, 1)}
 	s, err := r.NewSession(relay.SessionOptions{
 		OnRTP: func(p *rtp.Packet, _ time.Time) {
 			m.mu.Lock()
@@ -85,7 +87,7 @@ func (m *meta) sdp(mid string) string {
 	line("v=0\r\no=- 1790963543407 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0")
 	line("a=group:BUNDLE %s", mid)
 	line("a=msid-semantic: WMS 7da83f2b-4810-4fe9-b568-5c88eb1b1724\r\na=ice-lite")
-	line("m=audio %d UDP/TLS/RTP/SAVPF 111 126", m.candidates[0].Port())
+	line("m=audio %d UDP/TLS/RTP/SAVPF %s 126", m.candidates[0].Port(), m.formats)
 	line("c=IN IP4 127.0.0.1\r\na=rtcp:9 IN IP4 0.0.0.0")
 	for i, c := range m.candidates {
 		priority := 2122260223
@@ -98,8 +100,17 @@ func (m *meta) sdp(mid string) string {
 	line("a=fingerprint:sha-256 %s", m.session.Fingerprint())
 	line("a=setup:%s\r\na=mid:%s\r\na=sendrecv", m.setup, mid)
 	line("a=msid:7da83f2b-4810-4fe9-b568-5c88eb1b1724 WhatsAppTrack1\r\na=rtcp-mux")
-	line("a=rtpmap:111 opus/48000/2\r\na=rtcp-fb:111 transport-cc")
-	line("a=fmtp:111 maxaveragebitrate=20000;maxplaybackrate=16000;minptime=20;sprop-maxcapturerate=16000;useinbandfec=1")
+	for format := range strings.FieldsSeq(m.formats) {
+		switch format {
+		case "0":
+			line("a=rtpmap:0 PCMU/8000")
+		case "8":
+			line("a=rtpmap:8 PCMA/8000")
+		default:
+			line("a=rtpmap:111 opus/48000/2\r\na=rtcp-fb:111 transport-cc")
+			line("a=fmtp:111 maxaveragebitrate=20000;maxplaybackrate=16000;minptime=20;sprop-maxcapturerate=16000;useinbandfec=1")
+		}
+	}
 	line("a=rtpmap:126 telephone-event/8000\r\na=maxptime:20\r\na=ptime:20")
 	line("a=ssrc:%d cname:WhatsAppAudioStream1", m.ssrc)
 	return b.String()
@@ -127,7 +138,7 @@ func (m *meta) say(mark string, n int) {
 	for range n {
 		m.seq++
 		require.NoError(m.t, m.session.WriteRTP(&rtp.Packet{
-			Header:  rtp.Header{Version: 2, PayloadType: 111, SSRC: m.ssrc, SequenceNumber: m.seq, Timestamp: uint32(m.seq) * 960},
+			Header:  rtp.Header{Version: 2, PayloadType: m.typ, SSRC: m.ssrc, SequenceNumber: m.seq, Timestamp: uint32(m.seq) * 960},
 			Payload: []byte(mark),
 		}))
 	}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/pion/ice/v4"
 	"github.com/pion/sdp/v3"
+
+	"github.com/livekit-connector/livekit-connector/media"
 )
 
 // sdpError is a description from Meta that cannot be used. It says why in our own
@@ -36,17 +38,19 @@ func known(value string, words ...string) string {
 
 // remoteSDP is what matters of a description from Meta.
 type remoteSDP struct {
-	mid   string
-	setup string // actpass, active or passive
-	// opus and event are payload types; hasEvent says whether there are events.
-	opus, event uint8
-	hasEvent    bool
+	mid     string
+	setup   string    // actpass, active or passive
+	offered []payload // all of its codecs that we know, in its order
+	audio   payload   // the one that is used
+	// event is the payload type of RTP events; hasEvent says whether there are any.
+	event    uint8
+	hasEvent bool
 }
 
 // parseRemote checks that text is a description a call can be made with: exactly
-// one audio stream of Opus over DTLS-SRTP with an ICE-lite peer. It refuses
-// everything else with a reason, before Pion sees it.
-func parseRemote(text string) (*remoteSDP, error) {
+// one audio stream over DTLS-SRTP with an ICE-lite peer, in a codec that choose
+// takes. It refuses everything else with a reason, before Pion sees it.
+func parseRemote(text string, choose func([]payload) (payload, bool)) (*remoteSDP, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, sdpErrorf("it is empty")
 	}
@@ -60,13 +64,25 @@ func parseRemote(text string) (*remoteSDP, error) {
 	}
 	r := &remoteSDP{}
 	for _, check := range []func(*sdp.SessionDescription, *sdp.MediaDescription) error{
-		checkTransport, checkICE, checkExtensions, checkFingerprint, r.readSetup, r.readMid, checkDirection, r.readCodecs,
+		checkTransport, checkICE, checkExtensions, checkFingerprint, r.readSetup, r.readMid, checkDirection, r.readFormats,
 	} {
 		if err := check(&d, audio); err != nil {
 			return nil, err
 		}
 	}
+	chosen := false
+	if r.audio, chosen = choose(r.offered); !chosen {
+		return nil, r.noCodec()
+	}
 	return r, nil
+}
+
+// noCodec says why none of the codecs is used.
+func (r *remoteSDP) noCodec() error {
+	if len(r.offered) > 0 {
+		return sdpErrorf("it has no opus/48000/2, only G.711, which the setting media.g711 does not allow")
+	}
+	return sdpErrorf("it has no opus/48000/2")
 }
 
 func onlyAudio(d *sdp.SessionDescription) (*sdp.MediaDescription, error) {
@@ -208,28 +224,33 @@ func checkDirection(d *sdp.SessionDescription, m *sdp.MediaDescription) error {
 	return nil
 }
 
-func (r *remoteSDP) readCodecs(_ *sdp.SessionDescription, m *sdp.MediaDescription) error {
-	found := false
-	for _, a := range m.Attributes {
-		if a.Key != "rtpmap" {
+// known mappings of formats that need no rtpmap (RFC 3551 section 6).
+var staticFormats = map[string]string{"0": "pcmu/8000", "8": "pcma/8000"}
+
+// audioCodecs by the names that rtpmap gives them, in lower case.
+var audioCodecs = map[string]media.Codec{
+	"opus/48000/2": media.CodecOpus,
+	"pcmu/8000":    media.CodecPCMU, "pcmu/8000/1": media.CodecPCMU,
+	"pcma/8000": media.CodecPCMA, "pcma/8000/1": media.CodecPCMA,
+}
+
+// readFormats notes the codecs of the m-line in its order, and the events.
+func (r *remoteSDP) readFormats(_ *sdp.SessionDescription, m *sdp.MediaDescription) error {
+	for _, format := range m.MediaName.Formats {
+		typ, err := strconv.ParseUint(format, 10, 7)
+		if err != nil {
 			continue
 		}
-		format, name, _ := strings.Cut(a.Value, " ")
-		pt, err := strconv.ParseUint(format, 10, 7)
-		if err != nil || !slices.Contains(m.MediaName.Formats, format) {
-			continue
+		name := strings.ToLower(strings.TrimSpace(formatAttribute(m, "rtpmap", format)))
+		if name == "" {
+			name = staticFormats[format]
 		}
-		switch strings.ToLower(strings.TrimSpace(name)) {
-		case "opus/48000/2":
-			if !found {
-				r.opus, found = uint8(pt), true
-			}
-		case "telephone-event/8000":
-			r.event, r.hasEvent = uint8(pt), true
+		if codec, ok := audioCodecs[name]; ok {
+			r.offered = append(r.offered, payload{codec, uint8(typ)})
 		}
-	}
-	if !found {
-		return sdpErrorf("it has no opus/48000/2")
+		if name == "telephone-event/8000" {
+			r.event, r.hasEvent = uint8(typ), true
+		}
 	}
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/pion/rtp"
 	"github.com/stretchr/testify/require"
+
+	"github.com/livekit-connector/livekit-connector/media"
 )
 
 func vector(tb testing.TB, name string) string {
@@ -21,15 +23,18 @@ func vector(tb testing.TB, name string) string {
 }
 
 func TestParseRemoteReadsWhatMetaSends(t *testing.T) {
+	opus := payload{media.CodecOpus, 111}
+	only := []payload{opus}
+	echoed := []payload{opus, {media.CodecPCMU, 0}, {media.CodecPCMA, 8}}
 	for name, want := range map[string]remoteSDP{
-		"01": {mid: "audio", setup: "actpass", opus: 111, event: 126, hasEvent: true},
-		"02": {mid: "audio", setup: "actpass", opus: 111, event: 126, hasEvent: true},
-		"05": {mid: "audio", setup: "actpass", opus: 111, event: 126, hasEvent: true},
-		"08": {mid: "0", setup: "active", opus: 111, event: 126, hasEvent: true},
-		"09": {mid: "0", setup: "active", opus: 111, event: 126, hasEvent: true},
+		"01": {mid: "audio", setup: "actpass", offered: only, audio: opus, event: 126, hasEvent: true},
+		"02": {mid: "audio", setup: "actpass", offered: only, audio: opus, event: 126, hasEvent: true},
+		"05": {mid: "audio", setup: "actpass", offered: only, audio: opus, event: 126, hasEvent: true},
+		"08": {mid: "0", setup: "active", offered: echoed, audio: opus, event: 126, hasEvent: true},
+		"09": {mid: "0", setup: "active", offered: echoed, audio: opus, event: 126, hasEvent: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := parseRemote(vector(t, name))
+			got, err := parseRemote(vector(t, name), G711Off.choose)
 			require.NoError(t, err)
 			require.Equal(t, want, *got)
 		})
@@ -79,10 +84,11 @@ func TestParseRemoteSaysWhatIsWrong(t *testing.T) {
 		"one way":              {replaced("a=sendrecv", "a=recvonly"), "recvonly"},
 		"no Opus":              {replaced("opus/48000/2", "PCMU/8000"), "no opus"},
 		"Opus not in the line": {replaced("SAVPF 111 126", "SAVPF 126"), "no opus"},
+		"only G.711":           {replaced("SAVPF 111 126", "SAVPF 8 0 126"), "media.g711"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := parseRemote(tt.text)
+			_, err := parseRemote(tt.text, G711Off.choose)
 			require.ErrorIs(t, err, ErrSDP)
 			require.ErrorContains(t, err, tt.reason)
 			for _, secret := range []string{"219v9nKr3", "NvPeRHRlBReaRYCZ", "75:85", "57.144"} {
@@ -147,7 +153,7 @@ func FuzzParseRemote(f *testing.F) {
 		f.Add(vector(f, name))
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		if r, err := parseRemote(text); err != nil {
+		if r, err := parseRemote(text, G711Prefer.choose); err != nil {
 			require.ErrorIs(t, err, ErrSDP)
 		} else {
 			require.NotEmpty(t, r.mid)

@@ -1,0 +1,134 @@
+package metaleg
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+	"time"
+)
+
+// RTCP as far as it is read here (RFC 3550 section 6.4).
+const (
+	rtcpHeader     = 4 // bytes: version, count, type, length
+	rtcpVersion    = 2
+	senderReport   = 200
+	receiverReport = 201
+	// What lies between the header and the blocks: the sender's SSRC, and its numbers.
+	receiverReportHead = 4
+	senderReportHead   = 24
+	reportBlock        = 24
+)
+
+// ntpEpoch is 1 January 1900 in seconds before Unix time.
+const ntpEpoch = 2_208_988_800
+
+// feedback is what Meta reports of our stream. One goroutine reads reports for each
+// of Pion's two ends, so everything is atomic.
+type feedback struct {
+	reports  atomic.Uint64
+	loss     atomic.Uint32 // of the newest report: 256ths
+	lost     atomic.Int64  // since the start, may be negative (duplicates)
+	jitter   atomic.Int64  // nanoseconds
+	rtt      atomic.Int64  // nanoseconds; zero: not known
+	rttMin   atomic.Int64
+	rttTotal atomic.Int64
+	rtts     atomic.Int64
+}
+
+// read takes a compound packet and what it says of the stream ssrc, whose clock
+// runs at rate Hz. What is not a report, or is cut short, is passed over. It does
+// not allocate.
+func (f *feedback) read(compound []byte, ssrc, rate uint32, now time.Time) {
+	for len(compound) >= rtcpHeader && compound[0]>>6 == rtcpVersion {
+		size := 4 * (int(binary.BigEndian.Uint16(compound[2:])) + 1)
+		if size > len(compound) {
+			return
+		}
+		body, count := compound[rtcpHeader:size], int(compound[0]&0x1F)
+		switch compound[1] {
+		case senderReport:
+			f.blocks(body, senderReportHead, count, ssrc, rate, now)
+		case receiverReport:
+			f.blocks(body, receiverReportHead, count, ssrc, rate, now)
+		}
+		compound = compound[size:]
+	}
+}
+
+func (f *feedback) blocks(body []byte, head, count int, ssrc, rate uint32, now time.Time) {
+	if len(body) < head {
+		return
+	}
+	body = body[head:]
+	for ; count > 0 && len(body) >= reportBlock; count-- {
+		if binary.BigEndian.Uint32(body) == ssrc {
+			f.take(body[:reportBlock], rate, now)
+		}
+		body = body[reportBlock:]
+	}
+}
+
+// take reads a block: SSRC, 8 bits of fraction lost, 24 of packets lost (signed),
+// highest sequence number, jitter, time of our last report and delay since then.
+func (f *feedback) take(b []byte, rate uint32, now time.Time) {
+	f.loss.Store(uint32(b[4]))
+	f.lost.Store(int64(int32(binary.BigEndian.Uint32(b[4:])<<8) >> 8))
+	if rate > 0 {
+		f.jitter.Store(int64(binary.BigEndian.Uint32(b[12:])) * int64(time.Second) / int64(rate))
+	}
+	if rtt := roundTrip(binary.BigEndian.Uint32(b[16:]), binary.BigEndian.Uint32(b[20:]), now); rtt > 0 {
+		f.rtt.Store(int64(rtt))
+		f.rttTotal.Add(int64(rtt))
+		f.rtts.Add(1)
+		if least := f.rttMin.Load(); least == 0 || int64(rtt) < least {
+			f.rttMin.Store(int64(rtt))
+		}
+	}
+	f.reports.Add(1)
+}
+
+// maxRoundTrip is beyond what a call can be made with: a clock was set meanwhile.
+const maxRoundTrip = 10 * time.Second
+
+// roundTrip is A - LSR - DLSR (RFC 3550 section 6.4.1), all in 1/65536 s, or zero if
+// the block does not tell. Meta's clock has no part in it.
+func roundTrip(lastReport, sinceThen uint32, now time.Time) time.Duration {
+	if lastReport == 0 {
+		return 0
+	}
+	seconds := uint32(now.Unix()+ntpEpoch) & 0xFFFF
+	fraction := uint32((uint64(now.Nanosecond()) << 16) / uint64(time.Second))
+	ticks := seconds<<16 | fraction
+	rtt := time.Duration(int64(int32(ticks-lastReport-sinceThen)) * int64(time.Second) >> 16)
+	if rtt < 0 || rtt > maxRoundTrip {
+		return 0
+	}
+	return max(rtt, time.Microsecond) // known, and too short for this clock
+}
+
+// Feedback is what Meta says of the audio that it got from us.
+type Feedback struct {
+	// Reports is how many there were. Without any the rest is zero.
+	Reports uint64
+	// Loss is the share of packets lost before the newest report, 0 to 1.
+	Loss float64
+	// Lost is how many were lost since the start.
+	Lost uint64
+	// Jitter is what Meta measured.
+	Jitter time.Duration
+	// RTT is the round trip of the newest report, MinRTT the least and MeanRTT the mean
+	// of all. Zero means that no report told.
+	RTT, MinRTT, MeanRTT time.Duration
+}
+
+// Feedback returns what the newest report said. Safe to call from any goroutine.
+func (l *Leg) Feedback() Feedback {
+	f := &l.feedback
+	got := Feedback{
+		Reports: f.reports.Load(), Loss: float64(f.loss.Load()) / 256, Lost: uint64(max(0, f.lost.Load())),
+		Jitter: time.Duration(f.jitter.Load()), RTT: time.Duration(f.rtt.Load()), MinRTT: time.Duration(f.rttMin.Load()),
+	}
+	if n := f.rtts.Load(); n > 0 {
+		got.MeanRTT = time.Duration(f.rttTotal.Load() / n)
+	}
+	return got
+}
