@@ -35,7 +35,8 @@ else
 fi
 case "${1-}" in
 protoc)
-	command -v protoc >/dev/null || missing+=(protobuf-compiler)
+	# Debian keeps the imports that every protoc has to know in a package that protoc only recommends.
+	protoc -o /dev/null google/protobuf/descriptor.proto 2>/dev/null || missing+=(protobuf-compiler libprotobuf-dev)
 	;;
 sdks)
 	command -v node >/dev/null || missing+=(nodejs)
