@@ -34,6 +34,9 @@ type ParticipantOptions struct {
 	Kind       livekit.ParticipantInfo_Kind
 	// Deaf participants subscribe to no track. They still see the tracks.
 	Deaf bool
+	// Codecs are the MIME types that the participant negotiates, the one that it publishes in first. Empty means the
+	// SDK's, Opus first.
+	Codecs []string
 	// Token overrides all fields above but Room and Deaf, as an agent's job token does.
 	Token string
 	// Logger receives the SDK's log. Nil discards it.
@@ -91,15 +94,23 @@ func (s *Server) tryJoin(ctx context.Context, options ParticipantOptions, token 
 	p.room = lksdk.NewRoom(p.callbacks())
 	log, doomed := sdklog.WatchJoin(options.Logger)
 	connected, over := make(chan error, 1), make(chan struct{})
+	connection := []lksdk.ConnectOption{
+		lksdk.WithAutoSubscribe(!options.Deaf),
+		lksdk.WithSinglePeerConnection(),
+		lksdk.WithConnectTimeout(joinTimeout),
+		lksdk.WithDisableRegionDiscovery(),
+		lksdk.WithLogger(log),
+	}
+	if len(options.Codecs) > 0 {
+		codecs := []livekit.Codec{{Mime: webrtc.MimeTypeVP8}} // the SDK asks for a video section and needs a codec for it
+		for _, mime := range options.Codecs {
+			codecs = append(codecs, livekit.Codec{Mime: mime})
+		}
+		connection = append(connection, lksdk.WithCodecs(codecs))
+	}
 	go func() {
 		defer close(over)
-		connected <- p.room.JoinWithContextAndToken(ctx, s.URL(), token,
-			lksdk.WithAutoSubscribe(!options.Deaf),
-			lksdk.WithSinglePeerConnection(),
-			lksdk.WithConnectTimeout(joinTimeout),
-			lksdk.WithDisableRegionDiscovery(),
-			lksdk.WithLogger(log),
-		)
+		connected <- p.room.JoinWithContextAndToken(ctx, s.URL(), token, connection...)
 	}()
 	select {
 	case <-doomed:

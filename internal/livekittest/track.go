@@ -25,6 +25,8 @@ const (
 type TrackOptions struct {
 	Name   string
 	Source livekit.TrackSource // UNKNOWN means MICROPHONE
+	// MIME is the codec, one of the participant's; empty means Opus. Say and Send are for Opus.
+	MIME string
 	// Encryption declares the track as end-to-end encrypted. The payload is sent as it is.
 	Encryption livekit.Encryption_Type
 	// FreezeClock stops the RTP clock between two Say or Send, so that pauses leave no gap in timestamps. Without it
@@ -47,9 +49,13 @@ type Track struct {
 
 // Publish makes an audio track. Others see it when it returns; send audio with Say, Send or WriteRTP.
 func (p *Participant) Publish(options TrackOptions) (*Track, error) {
-	local, err := lksdk.NewLocalTrack(webrtc.RTPCodecCapability{
+	codec := webrtc.RTPCodecCapability{
 		MimeType: webrtc.MimeTypeOpus, ClockRate: clockRate, Channels: 2, SDPFmtpLine: "minptime=10;useinbandfec=1",
-	})
+	}
+	if options.MIME != "" && options.MIME != webrtc.MimeTypeOpus {
+		codec = webrtc.RTPCodecCapability{MimeType: options.MIME, ClockRate: 8000}
+	}
+	local, err := lksdk.NewLocalTrack(codec)
 	if err != nil {
 		return nil, fmt.Errorf("make track: %w", err)
 	}

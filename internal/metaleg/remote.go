@@ -70,10 +70,11 @@ func parseRemote(text string, choose func([]payload) (payload, bool)) (*remoteSD
 			return nil, err
 		}
 	}
-	chosen := false
-	if r.audio, chosen = choose(r.offered); !chosen {
+	audio, ok := choose(r.offered)
+	if !ok {
 		return nil, r.noCodec()
 	}
+	r.audio = audio
 	return r, nil
 }
 

@@ -1,7 +1,6 @@
 package roomleg
 
 import (
-	"strings"
 	"time"
 
 	lksdk "github.com/livekit/server-sdk-go/v2"
@@ -36,14 +35,15 @@ func (l *Leg) listen(track *webrtc.TrackRemote, pub *lksdk.RemoteTrackPublicatio
 	if l.opts.Line == nil || track.Kind() != webrtc.RTPCodecTypeAudio {
 		return
 	}
-	if mime := track.Codec().MimeType; !strings.EqualFold(mime, webrtc.MimeTypeOpus) {
-		l.log.Warn("room track not heard: codec is not Opus", "trackID", pub.SID(), "codec", mime)
+	options, known := sourceOf(track.Codec().MimeType)
+	if !known { // the room said otherwise, or nothing
+		l.counts.refused[RefusedCodec].Add(1)
+		l.log.Warn("room track not heard: it is neither Opus nor G.711", "trackID", pub.SID(), "codec", track.Codec().MimeType)
 		return
 	}
-	h := &listener{
-		track: track, stream: l.taps.of(uint32(track.SSRC())),
-		source: l.opts.Line.AddSource(pub.SID(), media.SourceOptions{}),
-	}
+	stream := l.taps.of(uint32(track.SSRC()))
+	options.AudioLevelID = uint8(stream.levelID.Load())
+	h := &listener{track: track, stream: stream, source: l.opts.Line.AddSource(pub.SID(), options)}
 	h.source.SetMuted(pub.IsMuted())
 	l.mu.Lock()
 	if l.closing || l.finished {

@@ -82,6 +82,9 @@ type Leg struct {
 	taps   *taps
 	joined time.Time
 
+	unheard unheard // owned by watch
+	counts  counts
+
 	ready, done chan struct{}
 	wake        chan struct{} // holds one: something in the room changed
 	dismissed   chan struct{} // closed when the server has ended the participant
@@ -149,6 +152,7 @@ func newLeg(opts Options) (*Leg, error) {
 		ready: make(chan struct{}), done: make(chan struct{}),
 		wake: make(chan struct{}, 1), dismissed: make(chan struct{}),
 		attributes: make(map[string]string), listeners: make(map[string]*listener),
+		unheard: unheard{reasons: make(map[string]Refusal)},
 	}
 	maps.Copy(l.attributes, opts.Attributes)
 	l.room = lksdk.NewRoom(l.callbacks())

@@ -129,7 +129,7 @@ func TestMutedTrackGivesWay(t *testing.T) {
 func TestEncryptedTrackIsRefused(t *testing.T) {
 	b := newBench(t)
 	human := b.human("r", "human")
-	_, err := human.Publish(livekittest.TrackOptions{Encryption: livekit.Encryption_GCM})
+	secret, err := human.Publish(livekittest.TrackOptions{Encryption: livekit.Encryption_GCM})
 	require.NoError(t, err)
 	plain, err := human.Publish(livekittest.TrackOptions{})
 	require.NoError(t, err)
@@ -138,6 +138,34 @@ func TestEncryptedTrackIsRefused(t *testing.T) {
 	require.NoError(t, plain.Send(b.ctx, voiceOf('p', 20)))
 	b.phoneHears('p', 20)
 	require.Equal(t, 1, leg.Stats().Listening)
+
+	// Its publisher can see why nobody answers.
+	unheard := func(want string) func(livekittest.Event) bool {
+		return func(e livekittest.Event) bool {
+			return e.Type == livekittest.EventAttributes && e.Identity == "caller" && e.Attributes[roomleg.AttributeUnheard] == want
+		}
+	}
+	b.wait(human, unheard(secret.SID()+":encrypted"))
+	require.EqualValues(t, 1, leg.Stats().Refused[roomleg.RefusedEncrypted])
+	require.Zero(t, leg.Stats().Refused[roomleg.RefusedCodec])
+	require.NoError(t, secret.Unpublish())
+	b.wait(human, unheard(""))
+	require.EqualValues(t, 1, leg.Stats().Refused[roomleg.RefusedEncrypted], "once")
+}
+
+func TestG711TracksAreHeard(t *testing.T) {
+	b := newBench(t)
+	leg := b.join(b.options("r", "caller"))
+	for i, mime := range []string{"audio/PCMU", "audio/PCMA"} {
+		human := b.participant(livekittest.ParticipantOptions{Room: "r", Identity: mime, Codecs: []string{mime, "audio/opus"}})
+		_, err := human.Publish(livekittest.TrackOptions{MIME: mime})
+		require.NoError(t, err)
+		b.eventually(mime, func() bool { return leg.Stats().Listening == i+1 })
+		info, err := b.srv.Participant(b.ctx, "r", mime)
+		require.NoError(t, err)
+		require.Equal(t, mime, info.Tracks[0].MimeType, "the server transcodes nothing")
+	}
+	require.Zero(t, leg.Stats().Refused[roomleg.RefusedCodec])
 }
 
 func TestReadyWaitsForSomebodyToTalkWith(t *testing.T) {

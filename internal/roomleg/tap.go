@@ -8,6 +8,7 @@ import (
 
 	"github.com/pion/interceptor"
 	"github.com/pion/rtp"
+	"github.com/pion/sdp/v3"
 
 	"github.com/livekit-connector/livekit-connector/media"
 )
@@ -74,6 +75,11 @@ type tap struct {
 func (t *tap) BindRemoteStream(info *interceptor.StreamInfo, reader interceptor.RTPReader) interceptor.RTPReader {
 	s := t.taps.of(info.SSRC)
 	s.bound.Store(true)
+	for _, extension := range info.RTPHeaderExtensions {
+		if extension.URI == sdp.AudioLevelURI {
+			s.levelID.Store(uint32(extension.ID))
+		}
+	}
 	return interceptor.RTPReaderFunc(func(b []byte, a interceptor.Attributes) (int, interceptor.Attributes, error) {
 		n, attributes, err := reader.Read(b, a)
 		if err == nil {
@@ -85,7 +91,8 @@ func (t *tap) BindRemoteStream(info *interceptor.StreamInfo, reader interceptor.
 
 // tapped is one stream: its packets are held until somebody listens, then handed on one at a time.
 type tapped struct {
-	bound atomic.Bool // packets come through the interceptor
+	bound   atomic.Bool   // packets come through the interceptor
+	levelID atomic.Uint32 // number of the audio-level extension; 0: none
 
 	mu     sync.Mutex // guards what follows, and is the order in which packets are handed on
 	hear   func(*rtp.Packet) error

@@ -71,6 +71,13 @@ type Stats struct {
 	Overflowed uint64
 	// Listening is how many tracks of the room are heard now.
 	Listening int
+	// Refused is how many tracks were not heard, by reason.
+	Refused map[Refusal]uint64
+}
+
+// counts are of a whole leg.
+type counts struct {
+	refused [RefusedCodec + 1]atomic.Uint64
 }
 
 func newVoice(track *lksdk.LocalTrack) *voice {
@@ -174,8 +181,13 @@ func (l *Leg) Stats() Stats {
 	l.mu.Lock()
 	listening := len(l.listeners)
 	l.mu.Unlock()
+	refused := make(map[Refusal]uint64, len(Refusals))
+	for _, r := range Refusals {
+		refused[r] = l.counts.refused[r].Load()
+	}
 	return Stats{
-		Sent: l.voice.sent.Load(), Unpublished: l.voice.unpublished.Load(), Unbound: l.voice.unbound.Load(),
+		Refused: refused,
+		Sent:    l.voice.sent.Load(), Unpublished: l.voice.unpublished.Load(), Unbound: l.voice.unbound.Load(),
 		Overflowed: l.voice.overflowed.Load(), Listening: listening,
 	}
 }

@@ -108,6 +108,7 @@ func newStoppedTimer() *time.Timer {
 func (l *Leg) observe(asked map[string]bool) {
 	others := l.room.GetRemoteParticipants()
 	l.voice.listeners.Store(int32(len(others)))
+	present := make(map[string]bool)
 	for _, other := range others {
 		if kind := other.Kind(); kind == lksdk.ParticipantSIP || kind == lksdk.ParticipantConnector {
 			l.setReady()
@@ -118,9 +119,13 @@ func (l *Leg) observe(asked map[string]bool) {
 				continue
 			}
 			l.setReady()
+			present[pub.SID()] = true
 			l.subscribe(pub, asked)
 			l.tellSource(pub, other.IsSpeaking())
 		}
+	}
+	if l.opts.Line != nil {
+		l.tellUnheard(present)
 	}
 }
 
@@ -138,12 +143,10 @@ func (l *Leg) subscribe(pub *lksdk.RemoteTrackPublication, asked map[string]bool
 	if l.opts.Line == nil || asked[sid] {
 		return
 	}
-	asked[sid] = true
-	if encryption := pub.TrackInfo().GetEncryption(); encryption != livekit.Encryption_NONE {
-		l.log.Warn("room track not heard: it is end-to-end encrypted, and a phone call cannot be",
-			"trackID", sid, "encryption", encryption.String())
+	if l.note(pub) != RefusedNot {
 		return
 	}
+	asked[sid] = true
 	if err := pub.SetSubscribed(true); err != nil {
 		delete(asked, sid) // no connection; the reconnect asks again
 	}
