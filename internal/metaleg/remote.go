@@ -70,11 +70,11 @@ func parseRemote(text string, choose func([]payload) (payload, bool)) (*remoteSD
 			return nil, err
 		}
 	}
-	audio, ok := choose(r.offered)
+	chosen, ok := choose(r.offered)
 	if !ok {
 		return nil, r.noCodec()
 	}
-	r.audio = audio
+	r.audio = chosen
 	return r, nil
 }
 
