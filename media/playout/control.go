@@ -1,0 +1,161 @@
+package playout
+
+import (
+	"time"
+
+	"github.com/livekit-connector/livekit-connector/media"
+)
+
+const (
+	// opEvery is the least number of Reads between two changes of length in speech.
+	opEvery = 3
+	// opPatience is how many Reads a change waits for a sound it does no harm to.
+	opPatience = 25
+	// opAlike is how alike two periods have to be for one of them to be dropped or
+	// said twice.
+	opAlike = 0.6
+	// opMost is the most that is cut or put in at once where pitch does not matter.
+	opMost = 12 * time.Millisecond
+	// slack keeps the margin from being lowered and raised in turn.
+	slack = 2 * time.Millisecond
+	// needFall is how fast, per Read, a need that is over is forgotten: 5 ms a second.
+	needFall = 100 * time.Microsecond
+	// farTooLong is the excess that is worth changes in a row.
+	farTooLong = 80 * time.Millisecond
+
+	quietBelow = 1.0 / 40 // of the power of loud sound: 16 dB
+	quietPower = 32768.0 * 32768 / 1e5
+	loudFall   = 0.986 // per Read: 3 dB a second
+)
+
+// control decides when sound is stretched.
+type control struct {
+	since   int           // Reads since the last change
+	waiting int           // Reads that a change has been due
+	need    time.Duration // the recent maximum
+	loud    float64       // power of loud sound
+	last    float64       // power of the last Read
+}
+
+// heard takes note of the power of what was read.
+func (c *control) heard(p float64) {
+	c.last = p
+	c.loud = max(p, c.loud*loudFall)
+}
+
+// quiet reports whether sound of power p may be cut anywhere.
+func (c *control) quiet(p float64) bool {
+	return p <= max(c.loud*quietBelow, 1) && p < quietPower
+}
+
+// adjust brings the margin, with n samples about to be read, towards what is
+// needed, by one step at most.
+func (v *Voice) adjust(n int) {
+	c := &v.control
+	c.since++
+	need := v.buf.Need()
+	c.need = max(need, c.need-needFall)
+	if v.ext.on || !v.anchored || n != v.frame || v.out.len() < n {
+		return
+	}
+	quiet := c.quiet(power(v.out.ahead()[:n]))
+	packet := max(v.ofTicks(v.packet), 1)
+	grain := min(packet, v.frame)
+	left := v.out.len() - n
+	margin := v.margin(left, packet)
+	excess := margin - v.toTime(grain) - c.need - slack
+	if c.since < opEvery && !quiet && excess < farTooLong {
+		return
+	}
+	over := left % grain
+	switch {
+	case margin < need:
+		v.lengthen(grain-over, quiet)
+	case over > 0:
+		v.shorten(over, over, quiet)
+	case excess >= 0 && v.ready():
+		v.shorten(grain, v.pitch.most, quiet)
+		v.produce(n)
+	default:
+		c.waiting = 0
+	}
+}
+
+// margin is how early the fastest packet is there for the next Read that needs
+// one, when left samples remain after this one. That Read may need several; the
+// last one counts.
+func (v *Voice) margin(left, packet int) time.Duration {
+	reads := left/v.frame + 1
+	want := reads*v.frame - left
+	last := int64((want-1)/packet) * v.packet
+	return v.buf.Margin(v.now+time.Duration(reads)*media.FrameDuration, v.cursor+last)
+}
+
+// ready reports whether sound is there that can be played right away.
+func (v *Voice) ready() bool {
+	p := v.buf.Front()
+	return p != nil && p.Ticks > 0 && !p.Fresh && v.gap(p) <= 0 && v.buf.Held() >= media.FrameDuration
+}
+
+// shorten cuts up to k samples out of what is about to be played; a pitch period of
+// at most most samples where there is a voice.
+func (v *Voice) shorten(k, most int, quiet bool) {
+	c := &v.control
+	have := v.out.len()
+	if quiet {
+		v.removeExactly(min(k, v.samples(opMost), have-v.fade))
+		v.changed(&v.stats.Shortened)
+		return
+	}
+	n := min(v.win, have/2)
+	s := span{v.pitch.least, min(v.pitch.most, most, have-n)}
+	if s.most < s.least {
+		return
+	}
+	n = min(v.win, have-s.most)
+	lag, alike := period(v.out.ahead(), 0, n, s, 1, v.step, true)
+	if c.waiting++; alike < opAlike && c.waiting < opPatience {
+		return
+	}
+	v.out.remove(0, lag, min(v.fade, n))
+	v.changed(&v.stats.Shortened)
+}
+
+// lengthen puts k samples in where it is quiet, else a pitch period.
+func (v *Voice) lengthen(k int, quiet bool) {
+	c := &v.control
+	if quiet {
+		v.insertExactly(min(k, v.samples(opMost)))
+		v.changed(&v.stats.Stretched)
+		return
+	}
+	lag, alike := period(v.out.buf[:v.out.w], v.out.r, v.win, v.pitch, -1, v.step, true)
+	if c.waiting++; alike < opAlike && c.waiting < opPatience {
+		return
+	}
+	v.out.insert(0, lag, min(v.fade, lag))
+	v.changed(&v.stats.Stretched)
+}
+
+func (v *Voice) changed(count *uint64) {
+	*count++
+	v.control.since, v.control.waiting = 0, 0
+}
+
+// removeExactly cuts lag samples out where it is heard least.
+func (v *Voice) removeExactly(lag int) {
+	if lag <= 0 {
+		return
+	}
+	at := seam(v.out.ahead(), 0, v.out.len()-lag-v.fade, lag, v.fade, v.step)
+	v.out.remove(at, lag, v.fade)
+}
+
+// insertExactly puts lag samples in where it is heard least.
+func (v *Voice) insertExactly(lag int) {
+	if lag <= 0 {
+		return
+	}
+	at := seam(v.out.buf, v.out.r, v.out.w-v.fade, -lag, v.fade, v.step)
+	v.out.insert(at-v.out.r, lag, min(v.fade, lag))
+}
