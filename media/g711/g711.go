@@ -24,14 +24,6 @@ const (
 	A
 )
 
-// Silence is the code of the sample 0.
-func (l Law) Silence() byte {
-	if l == A {
-		return 0xD5
-	}
-	return 0xFF
-}
-
 // Decode writes a sample for each octet of payload into pcm and returns how many
 // there were: the length of the shorter one.
 func (l Law) Decode(payload []byte, pcm []int16) int {

@@ -59,7 +59,7 @@ func (d *Decoder) Decode(packet []byte, pcm []int16) (samples int, err error) {
 }
 
 // DecodeFEC writes into pcm the audio of the packet lost just before packet,
-// from packet's in-band copy, or conceals it when there is none (see HasFEC).
+// from packet's in-band copy, or conceals it when there is none.
 // len(pcm) is how much was lost, in samples: a multiple of 2.5 ms. What packet
 // has no copy of, because more than one was lost, is concealed. Decode the packet
 // itself afterwards.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/livekit-connector/livekit-connector/media"
 	"github.com/livekit-connector/livekit-connector/media/opus"
 	"github.com/livekit-connector/livekit-connector/testdata"
 )
@@ -100,7 +101,7 @@ func TestGarbageLeavesTheDecoderAsItWas(t *testing.T) {
 	require.Equal(t, want, append(got, decode(t, dec, in[25:])...))
 }
 
-func TestHasFECTellsWhatDecodeFECFinds(t *testing.T) {
+func TestFECIsThereWhenAskedFor(t *testing.T) {
 	voice := speech(t)
 	for name, c := range map[string]struct {
 		options opus.EncoderOptions
@@ -120,16 +121,13 @@ func TestHasFECTellsWhatDecodeFECFinds(t *testing.T) {
 		for i := 0; i+c.frame <= len(voice); i += c.frame {
 			n, err := enc.Encode(voice[i:i+c.frame], packet)
 			require.NoError(t, err)
-			if opus.HasFEC(packet[:n]) {
+			if media.OpusHasFEC(packet[:n]) {
 				found++
 			}
 		}
 		require.Equal(t, c.want, found > len(voice)/c.frame/2, "%s: %d", name, found)
 		require.True(t, c.want || found == 0, "%s: %d", name, found)
 	}
-	require.False(t, opus.HasFEC(nil))
-	require.False(t, opus.HasFEC([]byte{8 << 3}))
-	require.False(t, opus.HasFEC([]byte{8<<3 | 3, 48, 0}))
 }
 
 // FuzzDecoder feeds packets that anybody may send, as they are, as the packet
@@ -172,7 +170,7 @@ func FuzzDecoder(f *testing.F) {
 			case 6:
 				require.NoError(t, dec.DecodeFEC(good[11], pcm[:320]))
 			case 7:
-				opus.HasFEC(payload)
+				require.NoError(t, dec.Reset())
 			}
 		}
 		for _, p := range good[5:] {

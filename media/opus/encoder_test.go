@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/livekit-connector/livekit-connector/media"
 	"github.com/livekit-connector/livekit-connector/media/opus"
 )
 
@@ -35,7 +36,7 @@ func TestSettingsChangeAtRunTime(t *testing.T) {
 			require.NoError(t, err)
 			bytes += n
 			configs[packet[0]>>3]++
-			if opus.HasFEC(packet[:n]) {
+			if media.OpusHasFEC(packet[:n]) {
 				fec++
 			}
 		}

@@ -12,20 +12,6 @@ static int encoder_set(OpusEncoder *e, int request, opus_int32 value) {
 static int encoder_get(OpusEncoder *e, int request, opus_int32 *value) {
 	return opus_encoder_ctl(e, request, value);
 }
-
-// Where the first frame of a packet starts, or a negative error. Its length is
-// put into size.
-static int first_frame(const unsigned char *packet, opus_int32 length, opus_int16 *size) {
-	const unsigned char *frames[48];
-	opus_int16 sizes[48];
-	int offset = 0;
-	int n = opus_packet_parse(packet, length, NULL, frames, sizes, &offset);
-	if (n < 0) {
-		return n;
-	}
-	*size = sizes[0];
-	return offset;
-}
 */
 import "C"
 
@@ -131,16 +117,6 @@ func (s state) decode(packet []byte, pcm []int16, fec bool) (int, error) {
 func packetSamples(packet []byte, sampleRate int) (int, error) {
 	n := C.opus_packet_get_nb_samples((*C.uchar)(&packet[0]), C.opus_int32(len(packet)), C.opus_int32(sampleRate))
 	return int(n), check(n)
-}
-
-// firstFrame returns the first frame of a packet; nil when it cannot be parsed.
-func firstFrame(packet []byte) []byte {
-	var size C.opus_int16
-	at := C.first_frame((*C.uchar)(&packet[0]), C.opus_int32(len(packet)), &size)
-	if at < 0 || int(at)+int(size) > len(packet) {
-		return nil
-	}
-	return packet[at:][:size]
 }
 
 func version() string { return C.GoString(C.opus_get_version_string()) }

@@ -46,32 +46,6 @@ func FrameSamples(sampleRate int, d time.Duration) int {
 	return int(int64(sampleRate) * int64(d) / int64(time.Second))
 }
 
-// HasFEC says whether packet carries an in-band copy of audio before it. A copy
-// is made of frames with speech only, so a FEC stream has packets without one.
-func HasFEC(packet []byte) bool {
-	// Configurations 16 to 31 are CELT, which has no redundancy (RFC 6716, section
-	// 3.1, table 2).
-	if len(packet) == 0 || packet[0]>>3 >= 16 {
-		return false
-	}
-	frame := firstFrame(packet)
-	if len(frame) == 0 {
-		return false
-	}
-	// A SILK layer begins with a VAD flag for each of its 20 ms and one LBRR flag;
-	// in stereo the side channel's follow (RFC 6716, section 4.2.3). They are coded
-	// with even odds, which are plain bits at the front of a range coder.
-	flags := 1
-	if config := packet[0] >> 3; config < 12 && config%4 >= 2 {
-		flags = int(config % 4) // 40 and 60 ms
-	}
-	if frame[0]>>(7-flags)&1 != 0 {
-		return true
-	}
-	stereo := packet[0]&4 != 0
-	return stereo && frame[0]>>(6-2*flags)&1 != 0
-}
-
 func checkRate(sampleRate int) error {
 	switch sampleRate {
 	case 8000, 12000, 16000, 24000, 48000:
