@@ -29,7 +29,7 @@ func (p *path) align(e *ear, said, heard []float64, rate int) (score float64) {
 	}
 	for first := 0; first < len(lags); {
 		last := first
-		for last+1 < len(lags) && p.together(lags, last, last+1) {
+		for last+1 < len(lags) && near(lags[last], lags[last+1]) {
 			last++
 		}
 		p.settle(w, scores, lags, first, last+1, e.hop)
@@ -87,11 +87,13 @@ func (p *path) around(lags []int, i, hop int) (from, to int) {
 
 // together says that two units in a row lie in one piece at one lag.
 func (p *path) together(lags []int, i, j int) bool {
-	d := lags[i] - lags[j]
-	return p.units[i].piece == p.units[j].piece && max(d, -d) <= 1
+	return p.units[i].piece == p.units[j].piece && near(lags[i], lags[j])
 }
 
-// settle keeps the units from first up to last, which are together, from being a period of the pitch apart, and gives
+// near says that two lags, in frames, are the same but for rounding.
+func near(a, b int) bool { return max(a-b, b-a) <= 1 }
+
+// settle keeps the units from first up to last, which have about one lag, from being a period of the pitch apart, and gives
 // those whose waveform tells nothing the lag of the others.
 func (p *path) settle(w waves, scores []float64, lags []int, first, last, hop int) {
 	var known []int
@@ -105,18 +107,22 @@ func (p *path) settle(w waves, scores []float64, lags []int, first, last, hop in
 		slices.Sort(known)
 		middle = known[n/2]
 	}
-	reach := hop / 5
+	// Drift is within reach, most units much nearer.
+	reach := hop * 3 / 10
 	for i := first; i < last; i++ {
 		u := &p.units[i]
-		if d := u.lag - middle; scores[i] > sure && max(d, -d) <= reach {
-			continue
-		}
 		from, to := p.around(lags, i, hop)
-		lag, score := bestLag(w.said, w.heard, from, to, middle, reach)
+		lag, score := bestLag(w.said, w.heard, from, to, middle, hop/40)
+		d := u.lag - middle
 		switch {
-		case score > sure && score > 0.8*scores[i]:
+		case score > sure && score > 0.95*scores[i]:
 			u.lag = lag
-		case scores[i] <= sure:
+		case scores[i] > sure && max(d, -d) <= reach:
+		case scores[i] > sure:
+			if lag, score = bestLag(w.said, w.heard, from, to, middle, reach); score > 0.8*scores[i] {
+				u.lag = lag
+			}
+		default:
 			u.lag = middle
 		}
 	}
@@ -148,11 +154,26 @@ func bestLag(a, b []float64, from, to, lag, reach int) (best int, score float64)
 	for _, v := range a[min(from, to):to] {
 		own += v * v
 	}
+	square := func(i int) float64 { // of b; silence around it
+		if i < 0 || i >= len(b) {
+			return 0
+		}
+		return b[i] * b[i]
+	}
+	var energy float64 // of b under a
+	for i := from; i < to; i++ {
+		energy += square(i + lag - reach)
+	}
 	for l := lag - reach; l <= lag+reach; l++ {
-		var sum, energy float64
-		for i := max(from, -l); i < to && i+l < len(b); i++ {
-			sum += a[i] * b[i+l]
-			energy += b[i+l] * b[i+l]
+		if l > lag-reach {
+			energy = max(0, energy+square(to-1+l)-square(from+l-1))
+		}
+		var sum float64
+		if i, j := max(from, -l), min(to, len(b)-l); i < j {
+			y := b[i+l : j+l]
+			for k, v := range a[i:j] {
+				sum += v * y[k]
+			}
 		}
 		if energy == 0 || own == 0 {
 			continue
