@@ -12,6 +12,7 @@ import (
 func (l *Line) receive(s *Source, p *rtp.Packet) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	now := l.pacer.now()
 	switch {
 	case l.state != lineOpen:
 		l.counters.shut.Add(1)
@@ -19,33 +20,66 @@ func (l *Line) receive(s *Source, p *rtp.Packet) error {
 	case s.closed || s.muted:
 		l.counters.muted.Add(1)
 		return nil
+	case s.red != nil:
+		return l.receiveREDLocked(s, p, now)
+	default:
+		return l.acceptLocked(s, p, now)
 	}
-	now := l.pacer.now()
-	if len(p.Payload) <= pauseBytes {
-		return l.receivePauseLocked(s, p, now)
+}
+
+// acceptLocked takes a packet of a source that may be heard.
+func (l *Line) acceptLocked(s *Source, p *rtp.Packet, now time.Duration) error {
+	if s.isPause(p.Payload) {
+		return l.acceptPauseLocked(s, p, now)
 	}
-	duration, err := OpusDuration(p.Payload)
-	if err != nil {
+	j, ok := s.judge(p)
+	if !ok {
 		l.counters.garbage.Add(1)
 		return nil
 	}
-	// A mixer takes over here: with two sources heard, or one that Meta cannot
-	// take as it is, packets go to its jitter buffers instead, and tick sends
-	// what it makes in place of silence.
-	heard := soundOf(p.Payload)
-	if !l.chooseLocked(s, heard, now) {
-		l.counters.unheard.Add(1)
+	s.talkLocked(j.heard, now)
+	if l.canMix() {
+		span := durationOf(int64(j.ticks) * s.scale())
+		s.fit.note(j.proper, len(p.Payload), span, l.options.MaxRelayBitrate)
+		s.onset.note(j, span, now)
+		s.past.put(p, now)
+		if s.onset.believed() {
+			s.soundAt = now
+		}
+	}
+	if l.phase == phaseMix {
+		l.mixPacketLocked(s, p, j, now)
 		return nil
 	}
-	return l.relayLocked(s, p, duration, heard, now)
+	switch l.chooseLocked(s, j.heard, now) {
+	case choiceTake:
+		if next(l.phase, l.demandOf(s), true) == phaseMix && l.beginMixLocked(s, now) {
+			return nil
+		}
+		if s.options.Codec == l.options.Codec {
+			l.takeLocked(s, now)
+			return l.relayLocked(s, p, j.ticks, j.heard, now)
+		}
+	case choiceJoin:
+		if l.beginMixLocked(s, now) {
+			return nil
+		}
+	case choiceLeave:
+	}
+	l.counters.unheard.Add(1)
+	return nil
 }
 
-// receivePauseLocked handles a packet that says the source will be silent: from
+// acceptPauseLocked handles a packet that says the source will be silent: from
 // here on the line fills, and the packet itself is not sent, because the phone
 // would wait for a comfort noise that a relay of many sources cannot promise.
-func (l *Line) receivePauseLocked(s *Source, p *rtp.Packet, now time.Duration) error {
+func (l *Line) acceptPauseLocked(s *Source, p *rtp.Packet, now time.Duration) error {
 	l.counters.pauses.Add(1)
-	if l.active != s {
+	s.onset.pause()
+	if s.past != nil {
+		s.past.clear()
+	}
+	if l.active != s && s.channel == nil {
 		return nil
 	}
 	if len(p.Payload) == 0 { // a probe, it says nothing
@@ -57,37 +91,49 @@ func (l *Line) receivePauseLocked(s *Source, p *rtp.Packet, now time.Duration) e
 	if v, _, _ := s.in.next(&p.Header, now); v != inOrder && v != restarted {
 		return nil
 	}
+	if s.channel != nil {
+		s.channel.voice.Write(p, now)
+		return nil
+	}
 	s.lastHeard = min(s.lastHeard, now-pauseLag)
-	l.pauseLocked()
+	l.pauseLocked(now)
 	l.fillLocked(now)
 	return nil
 }
 
-// sound is what a packet holds as far as it can be told without a decoder.
-type sound uint8
+// choice is what becomes of a packet while the line does not mix.
+type choice uint8
 
 const (
-	soundNone   sound = iota // digital silence
-	soundNoise               // the encoder found no voice in it
-	soundSpeech              // voice, or what no encoder judged
+	choiceLeave choice = iota // another one is heard
+	choiceTake                // its source is the one that is heard
+	choiceJoin                // its source is heard beside the one that is relayed
 )
-
-func soundOf(payload []byte) sound {
-	if len(payload) <= quietBytes {
-		return soundNone
-	}
-	if voice, known := OpusVoice(payload); known && !voice {
-		return soundNoise
-	}
-	return soundSpeech
-}
 
 // chooseLocked decides whether s is the source that is heard now that a packet of
 // it came. The chosen one keeps the line until it says nothing for the hang-over,
 // goes away, or the room says that it is silent and another one speaks. Noise is
 // heard while nobody sends, but it neither takes nor keeps the line: an open
 // microphone must not cost an agent its first words.
-func (l *Line) chooseLocked(s *Source, heard sound, now time.Duration) bool {
+//
+// Where the line can mix, nobody has to wait for the line who speaks: see onset.
+func (l *Line) chooseLocked(s *Source, heard sound, now time.Duration) choice {
+	switch {
+	case l.active == s:
+		return choiceTake
+	case heard == soundNone:
+		return choiceLeave
+	case l.active == nil || l.yieldsLocked(s, heard, now):
+		return choiceTake
+	case l.canMix() && s.onset.believed():
+		return choiceJoin
+	default:
+		return choiceLeave
+	}
+}
+
+// talkLocked takes note of what a source's newest packet holds.
+func (s *Source) talkLocked(heard sound, now time.Duration) {
 	s.voiced <<= 1
 	if heard == soundSpeech {
 		s.voiced |= 1
@@ -95,11 +141,12 @@ func (l *Line) chooseLocked(s *Source, heard sound, now time.Duration) bool {
 			s.lastHeard = now
 		}
 	}
+}
+
+// takeLocked makes s the source that is relayed.
+func (l *Line) takeLocked(s *Source, now time.Duration) {
 	if l.active == s {
-		return true
-	}
-	if heard == soundNone || l.active != nil && !l.yieldsLocked(s, heard, now) {
-		return false
+		return
 	}
 	if l.active != nil {
 		l.counters.switches.Add(1)
@@ -108,7 +155,6 @@ func (l *Line) chooseLocked(s *Source, heard sound, now time.Duration) bool {
 	l.active, l.since = s, now
 	s.in = follower{}
 	s.aligned = false
-	return true
 }
 
 // yieldsLocked reports whether the source that has the line gives it to s.
@@ -116,14 +162,18 @@ func (l *Line) yieldsLocked(s *Source, heard sound, now time.Duration) bool {
 	a := l.active
 	over := now-a.lastHeard >= hangOver
 	switch {
-	case over && l.filling:
+	case over && l.phase == phaseSilence:
 		return true // it may be the soft beginning of a word
 	case heard != soundSpeech:
 		return false
+	case l.canMix() && l.phase == phaseSilence:
+		return true // should the other go on, the two are mixed
+	case l.canMix() && s.onset.begun():
+		return false // the beginning was not heard, a mix brings it
 	case over && s.talk() > a.talk():
 		return true
 	default:
-		return s.speaking && !a.speaking && now-l.since >= hintDelay
+		return !l.canMix() && s.speaking && !a.speaking && now-l.since >= hintDelay
 	}
 }
 
@@ -145,7 +195,7 @@ func (l *Line) relayLocked(s *Source, p *rtp.Packet, duration uint32, heard soun
 	case inOrder:
 	}
 	lead := l.leadLocked(now)
-	if v == inOrder && !s.continues(steps, ticks, duration, lead) {
+	if v == inOrder && !l.continues(s, steps, ticks, duration, lead) {
 		s.aligned = false
 	}
 	if lead > maxAhead || (l.hurry && lead > lasting) || (lead > slack && heard != soundSpeech) {
@@ -160,7 +210,10 @@ func (l *Line) relayLocked(s *Source, p *rtp.Packet, duration uint32, heard soun
 	}
 	seq, ts := p.SequenceNumber+s.seqOffset, p.Timestamp+s.tsOffset
 	s.duration = duration
-	l.filling = false
+	if s.past != nil {
+		s.past.use()
+	}
+	l.enterLocked(phaseRelay, now)
 	l.advanceLocked(seq, ts, duration)
 	err := l.write(s, p)
 	l.silent = false
@@ -184,13 +237,13 @@ func (l *Line) joinLocked(s *Source, h *rtp.Header, v verdict, now time.Duration
 // after the one before follows it without a pause: the packets between, if any,
 // were lost, and their time with them. lead is that of the line: a source that
 // counts faster than time passes has not lost anything.
-func (s *Source) continues(steps uint16, ticks, duration uint32, lead time.Duration) bool {
+func (l *Line) continues(s *Source, steps uint16, ticks, duration uint32, lead time.Duration) bool {
 	if !s.aligned || ticks < s.duration {
 		return false
 	}
 	gap := ticks - s.duration
 	lost := uint32(steps) - 1
-	return gap <= lost*max(duration, s.duration) && (gap == 0 || lead+durationOf(int64(gap)) <= slack)
+	return gap <= lost*max(duration, s.duration) && (gap == 0 || lead+l.span(gap) <= slack)
 }
 
 // write sends p in the place that its source's mapping gives it.

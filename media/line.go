@@ -47,15 +47,6 @@ const (
 	driftWindow = 250
 )
 
-// Payload sizes that need no decoder to be understood.
-const (
-	// pauseBytes: libopus says "nothing until further notice" (DTX) with a packet
-	// of the TOC byte and at most one more.
-	pauseBytes = 2
-	// quietBytes: digital silence, as SilenceFrame.
-	quietBytes = 3
-)
-
 // Line makes one continuous stream out of many sources: room to phone.
 //
 // From Open to Close it sends without a pause, because the WhatsApp client hangs
@@ -64,8 +55,12 @@ const (
 // timestamps without a hole. While a source is heard its packets are relayed as
 // they come, losses included; when nobody is heard SilenceFrame fills the time.
 //
-// At any time one source is heard (see choose). The place where several would be
-// mixed instead is marked in receive.
+// It is in one of three phases (see next). It relays while one source is heard
+// whose packets the far end can take as they are; it mixes while several are
+// heard, or one that must be decoded; it sends silence while nobody is. Without
+// LineOptions.Codecs it never mixes: one source is heard at any time (see choose).
+// In no phase does a source wait for the line's clock longer than to the next
+// frame, and no change of phase shows in the numbering.
 //
 // The timeline is tied to the wall clock by origin: at pacer time t the line
 // should have sent t - origin of media. A source that is late or stops makes it
@@ -78,7 +73,7 @@ const (
 type Line struct {
 	dst     Writer
 	pacer   *Pacer
-	options LineOptions // Mode and ExpectedLoss are guarded by mu
+	options LineOptions // Codec, Mode and ExpectedLoss are guarded by mu
 
 	// due is the pacer time at which the line has to act by itself. Written under
 	// mu, read by the pacer without it.
@@ -88,16 +83,21 @@ type Line struct {
 	state   lineState
 	remove  func()        // takes the line off the pacer
 	sources []*Source     // open ones
-	active  *Source       // the one that is heard; nil if none
+	active  *Source       // the one that is relayed, or was before silence; nil while mixing
 	since   time.Duration // when active was chosen
 
-	out     rtp.Packet
-	seq     uint16        // of the next packet
-	ts      uint32        // of the next packet
-	origin  time.Duration // pacer time at which media time began
-	sent    int64         // media time sent since origin, in ticks
-	filling bool          // the line sends by itself
-	silent  bool          // the last packet sent was silence, or none was sent
+	phase     phase
+	phaseAt   time.Duration    // when it began
+	spent     [3]time.Duration // in each phase, before phaseAt
+	mix       *mix             // nil until the first mix
+	unwrapped rtp.Packet       // out of redundancy
+
+	out    rtp.Packet
+	seq    uint16        // of the next packet
+	ts     uint32        // of the next packet
+	origin time.Duration // pacer time at which media time began
+	sent   int64         // media time sent since origin, in ticks
+	silent bool          // the last packet sent was silence, or none was sent
 
 	leadMin   time.Duration // least lead within the drift window
 	leadMax   time.Duration // greatest
@@ -118,14 +118,20 @@ const (
 // NewLine returns a line to dst, silent and shut until Open. Whoever calls
 // NewLine closes the line, and dst after that.
 func NewLine(dst Writer, o LineOptions) *Line {
+	if o.MaxRelayBitrate == 0 {
+		o.MaxRelayBitrate = DefaultMaxRelayBitrate
+	}
+	if o.MaxVoices <= 0 {
+		o.MaxVoices = DefaultMaxVoices
+	}
 	l := &Line{
 		dst:     dst,
 		pacer:   o.Pacer,
 		options: o,
 		silent:  true,
-		seq:    uint16(rand.Uint32()),
-		ts:     rand.Uint32(),
-		out:    rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: OpusPayloadType, SSRC: rand.Uint32()}},
+		seq:     uint16(rand.Uint32()),
+		ts:      rand.Uint32(),
+		out:     rtp.Packet{Header: rtp.Header{Version: 2, SSRC: rand.Uint32()}},
 
 		leadMin: math.MaxInt64,
 		leadMax: math.MinInt64,
@@ -138,6 +144,12 @@ func NewLine(dst Writer, o LineOptions) *Line {
 // closes the source, unless it closes the line.
 func (l *Line) AddSource(id string, o SourceOptions) *Source {
 	s := &Source{id: id, line: l, options: o}
+	if l.canMix() {
+		s.past = &history{}
+	}
+	if o.RED {
+		s.red = &RED{}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.state == lineClosed {
@@ -162,6 +174,9 @@ func (l *Line) SetExpectedLoss(percent int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.options.ExpectedLoss = percent
+	if l.mix != nil && l.mix.encoder != nil {
+		l.countLocked(l.mix.encoder.SetExpectedLoss(percent))
+	}
 }
 
 // Open starts the stream: the first frame leaves before Open returns. Idempotent,
@@ -173,9 +188,9 @@ func (l *Line) Open() {
 		return
 	}
 	l.state = lineOpen
-	l.filling = true
+	l.out.PayloadType = payloadType(l.options.Codec)
 	now := l.pacer.now()
-	l.origin = now
+	l.origin, l.phaseAt = now, now
 	l.fillLocked(now)
 	l.remove = l.pacer.add(l)
 }
@@ -188,6 +203,8 @@ func (l *Line) Close() {
 	if l.state == lineClosed {
 		return
 	}
+	l.enterLocked(phaseSilence, l.pacer.now())
+	l.endMixLocked()
 	l.state = lineClosed
 	l.due.Store(math.MaxInt64)
 	l.active = nil
@@ -209,32 +226,47 @@ func (l *Line) tick(now time.Duration) {
 	}
 }
 
-// fillLocked sends the silence that is due at now: none while a source is
-// relayed and within the grace, else every frame that should have left by now.
+// fillLocked sends what is due at now: nothing while a source is relayed and
+// within the grace, else every frame that should have left by now, of the mix or of
+// silence.
 func (l *Line) fillLocked(now time.Duration) {
 	behind := -l.leadLocked(now)
-	if !l.filling {
+	if l.phase == phaseRelay {
 		if behind < grace {
 			l.scheduleLocked()
 			return
 		}
 		l.counters.underruns.Add(1)
-		l.pauseLocked()
+		l.pauseLocked(now)
 	}
 	if behind > maxCatchUp {
 		l.counters.stalls.Add(1)
 		l.origin += behind - maxCatchUp
 	}
-	for l.leadLocked(now) <= 0 {
-		l.writeSilenceLocked()
+	for l.phase != phaseRelay && l.leadLocked(now) <= 0 {
+		if l.phase == phaseMix {
+			l.mixFrameLocked(now)
+		} else {
+			l.writeSilenceLocked()
+		}
 	}
 	l.scheduleLocked()
 }
 
+// enterLocked makes p the line's phase.
+func (l *Line) enterLocked(p phase, now time.Duration) {
+	if p == l.phase {
+		return
+	}
+	l.spent[l.phase] += now - l.phaseAt
+	l.counters.moves[l.phase][p].Add(1)
+	l.phase, l.phaseAt = p, now
+}
+
 // pauseLocked makes the line send by itself from where it is. The source it
 // relayed stays chosen, but its next packet begins a new stretch.
-func (l *Line) pauseLocked() {
-	l.filling = true
+func (l *Line) pauseLocked(now time.Duration) {
+	l.enterLocked(phaseSilence, now)
 	if l.active != nil {
 		l.active.unalign()
 	}
@@ -251,8 +283,11 @@ func (l *Line) releaseLocked(s *Source) {
 			}
 		}
 	}
+	if s.channel != nil {
+		s.channel.source, s.channel = nil, nil // it fades out in the next frame
+	}
 	if l.active == s {
-		l.pauseLocked()
+		l.pauseLocked(l.pacer.now())
 		l.active = nil
 	}
 }
@@ -268,7 +303,7 @@ func (l *Line) scheduleLocked() {
 		return
 	}
 	due := l.origin + durationOf(l.sent)
-	if !l.filling {
+	if l.phase == phaseRelay {
 		due += grace
 	}
 	l.due.Store(int64(due))
@@ -277,8 +312,8 @@ func (l *Line) scheduleLocked() {
 func (l *Line) writeSilenceLocked() {
 	l.out.SequenceNumber, l.out.Timestamp = l.seq, l.ts
 	l.out.Marker = false
-	l.out.Payload = SilenceFrame
-	l.advanceLocked(l.seq, l.ts, FrameSamples)
+	l.out.Payload = silence(l.options.Codec)
+	l.advanceLocked(l.seq, l.ts, l.frameTicks())
 	l.silent = true
 	l.counters.silence.Add(1)
 	_ = l.sendLocked() // counted; the stream goes on
@@ -286,9 +321,18 @@ func (l *Line) writeSilenceLocked() {
 
 // advanceLocked moves the timeline past a packet.
 func (l *Line) advanceLocked(seq uint16, ts, duration uint32) {
-	l.sent += int64(ts - l.ts + duration)
+	l.sent += int64(ts-l.ts+duration) * l.scale()
 	l.seq, l.ts = seq+1, ts+duration
 }
+
+// scale is how many ticks of ClockRate one tick of the destination's clock has.
+func (l *Line) scale() int64 { return int64(ClockRate / l.options.Codec.ClockRate()) }
+
+// span is how long so many ticks of the destination's clock are.
+func (l *Line) span(ticks uint32) time.Duration { return durationOf(int64(ticks) * l.scale()) }
+
+// frameTicks is one frame on the destination's clock.
+func (l *Line) frameTicks() uint32 { return FrameSamples / uint32(l.scale()) }
 
 func (l *Line) sendLocked() error {
 	err := l.dst.WriteRTP(&l.out)

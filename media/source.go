@@ -21,19 +21,30 @@ type Source struct {
 	voiced    uint8         // bit i: speech in the packet i before the newest
 	lastHeard time.Duration // when it last talked
 
+	// Used only where the line can mix.
+	past      *history
+	onset     onset
+	soundAt   time.Duration // when it last sounded beyond doubt
+	evictedAt time.Duration // when it lost its place to another one
+	fit       fitness
+	channel   *channel // its place in the mix; nil while it has none
+	red       *RED     // if its payloads are redundancy
+
 	in        follower
 	aligned   bool // seqOffset and tsOffset say where its packets go
 	seqOffset uint16
 	tsOffset  uint32
-	duration  uint32 // of its newest packet, in ticks
+	duration  uint32 // of its newest packet, in ticks of its clock
 }
 
 // ID returns the name given to AddSource.
 func (s *Source) ID() string { return s.id }
 
-// WriteRTP offers a packet to the line, which relays it if this is the source it
-// has chosen and drops it otherwise; neither is an error. The error is the
-// destination's.
+// scale is how many ticks of ClockRate one tick of the source's clock has.
+func (s *Source) scale() int64 { return int64(ClockRate / s.options.Codec.ClockRate()) }
+
+// WriteRTP offers a packet to the line, which relays it, mixes it or drops it; none
+// of these is an error. The error is the destination's.
 func (s *Source) WriteRTP(p *rtp.Packet) error { return s.line.receive(s, p) }
 
 // SetMuted takes the source off the line at once, or lets it back in.
@@ -43,13 +54,18 @@ func (s *Source) SetMuted(muted bool) {
 	defer l.mu.Unlock()
 	s.muted = muted
 	if muted {
+		s.onset.pause()
+		if s.past != nil {
+			s.past.clear()
+		}
 		l.releaseLocked(s)
 	}
 }
 
 // SetSpeaking tells what the room's speaker detection thinks of the source. It
-// is a hint, some hundred milliseconds old: it decides between two sources that
-// both send, not whether one that sends is heard.
+// is a hint, some hundred milliseconds old: it lets through what its encoder took
+// for noise, gives it a place in a mix that is full, and decides between two that
+// send where a line cannot mix; not whether one that sends is heard.
 func (s *Source) SetSpeaking(speaking bool) {
 	l := s.line
 	l.mu.Lock()
@@ -68,6 +84,7 @@ func (s *Source) Close() {
 	}
 	s.closed = true
 	l.releaseLocked(s)
+	s.past = nil
 }
 
 // align maps the source's packets so that the one with header h is the next of

@@ -1,0 +1,174 @@
+package media
+
+import (
+	"math/bits"
+	"time"
+
+	"github.com/pion/rtp"
+)
+
+// sound is what a packet holds as far as it can be told without a decoder.
+type sound uint8
+
+const (
+	soundNone   sound = iota // digital silence
+	soundNoise               // the encoder found no voice in it
+	soundSpeech              // voice, or what no encoder judged
+)
+
+// Payload sizes that need no decoder to be understood.
+const (
+	// pauseBytes: libopus says "nothing until further notice" (DTX) with a packet
+	// of the TOC byte and at most one more.
+	pauseBytes = 2
+	// quietBytes: digital silence, as SilenceFrame.
+	quietBytes = 3
+	// maxG711Bytes is 120 ms, as much as an Opus packet may hold.
+	maxG711Bytes = 960
+)
+
+const (
+	// quietLevel in dB below full scale (RFC 6464): what is quieter is the room that
+	// a speaker sits in.
+	quietLevel = 55
+	// silentLevel is digital silence on that scale.
+	silentLevel = 127
+)
+
+// judgement is what the line reads out of a packet's bytes.
+type judgement struct {
+	ticks  uint32 // of the source's clock
+	heard  sound
+	sure   bool // whether an encoder or meter judged it
+	proper bool // the far end takes a packet of this form
+}
+
+// judge looks at a packet that is not a pause. ok is false for garbage.
+func (s *Source) judge(p *rtp.Packet) (j judgement, ok bool) {
+	if s.options.Codec == CodecOpus {
+		ticks, err := OpusDuration(p.Payload)
+		if err != nil {
+			return judgement{}, false
+		}
+		j.ticks = ticks
+		j.heard, j.sure = soundOf(p.Payload)
+		j.proper = ticks == FrameSamples && !OpusStereo(p.Payload)
+	} else {
+		if len(p.Payload) > maxG711Bytes {
+			return judgement{}, false
+		}
+		j.ticks, j.heard = uint32(len(p.Payload)), soundSpeech
+		j.proper = len(p.Payload) == g711FrameBytes
+		if isG711Silence(p.Payload) {
+			j.heard, j.sure = soundNone, true
+		}
+	}
+	j.proper = j.proper && s.options.Codec == s.line.options.Codec
+	if level, found := s.audioLevel(&p.Header); found && j.heard != soundNone {
+		j.sure = true
+		switch {
+		case level >= silentLevel:
+			j.heard = soundNone
+		case level > quietLevel:
+			j.heard = soundNoise
+		}
+	}
+	if j.heard == soundNoise && s.speaking {
+		j.heard = soundSpeech // the room knows better
+	}
+	return j, true
+}
+
+// audioLevel reads the level that the sender measured, in dB below full scale (RFC
+// 6464 section 3). Its V bit is not used: senders set it for all or for nothing.
+func (s *Source) audioLevel(h *rtp.Header) (level uint8, found bool) {
+	if s.options.AudioLevelID == 0 {
+		return 0, false
+	}
+	ext := h.GetExtension(s.options.AudioLevelID)
+	if len(ext) == 0 {
+		return 0, false
+	}
+	return ext[0] & 0x7F, true
+}
+
+// isPause reports whether a payload says "nothing until further notice".
+func (s *Source) isPause(payload []byte) bool {
+	if s.options.Codec != CodecOpus {
+		return len(payload) == 0
+	}
+	return len(payload) <= pauseBytes
+}
+
+// soundOf judges an Opus payload. sure says that its encoder did.
+func soundOf(payload []byte) (heard sound, sure bool) {
+	if len(payload) <= quietBytes {
+		return soundNone, true
+	}
+	voice, known := OpusVoice(payload)
+	if known && !voice {
+		return soundNoise, true
+	}
+	return soundSpeech, known
+}
+
+// onset follows when a source begins to sound, over packets that the line may not
+// be playing yet. One packet proves nothing: between two packets of DTX an encoder
+// sends one that describes the noise, and in noise it believes now and then to
+// find a voice. What was sent until it is believed is in the source's history, so
+// nothing is lost by waiting.
+type onset struct {
+	bits uint8         // bit i: sound in the packet i before the newest
+	need int           // of how many packets sound is believed, as the newest says
+	at   time.Duration // of the newest packet
+}
+
+// backlog is how many packets of an onset are played at most once it is believed:
+// more would be delay that takes long to make up for.
+const backlog = 5
+
+func (o *onset) note(j judgement, span, now time.Duration) {
+	if now-o.at > historyGap {
+		o.bits = 0
+	}
+	o.at = now
+	o.bits <<= 1
+	if j.heard == soundSpeech {
+		o.bits |= 1
+	}
+	switch {
+	case span > 2*FrameDuration:
+		o.need = 1
+	case j.sure && span <= FrameDuration:
+		o.need = 3
+	default:
+		o.need = 2
+	}
+}
+
+func (o *onset) pause() { o.bits = 0 }
+
+// believed reports whether the newest packets are sound: 3 of the last 4 where
+// each was judged, else the last 2.
+func (o *onset) believed() bool {
+	window := uint8(1)<<o.need - 1
+	if o.need == 3 {
+		window = 0x0F
+	}
+	return o.bits&1 != 0 && bits.OnesCount8(o.bits&window) >= o.need
+}
+
+// begun reports whether there was sound shortly before the newest packet.
+func (o *onset) begun() bool { return o.bits&(1<<backlog-2) != 0 }
+
+// length is how many packets the onset has so far, at most backlog: back to the
+// first one with sound, and the one before, in which an encoder that judged may
+// have missed the beginning.
+func (o *onset) length() int {
+	recent := o.bits & (1<<(backlog-1) - 1)
+	n := bits.Len8(recent)
+	if o.need == 3 {
+		n++
+	}
+	return max(1, n)
+}
