@@ -57,6 +57,10 @@ type MetaLeg interface {
 	ClosedByMeta() bool
 	// ICEConnected is when ICE chose its path; zero means not yet.
 	ICEConnected() time.Time
+	// Codec is what both sides send. For an outbound call it is known once SetAnswer succeeded.
+	Codec() media.Codec
+	// Network is what is known of the way to Meta and back. It does not block.
+	Network() Network
 	// LogAttrs are the leg's statistics, as arguments for slog.
 	LogAttrs() []any
 	// LastReceived is when Meta last sent us RTP or RTCP; zero means never.
@@ -143,7 +147,9 @@ type Options struct {
 	// Join enters the room. Audio of the room goes into the line; the returned leg belongs to the call.
 	Join func(ctx context.Context, line *media.Line) (RoomLeg, error)
 	// Pacer paces the stream to Meta. It is shared by all calls and not closed by any.
-	Pacer    *media.Pacer
+	Pacer *media.Pacer
+	// Audio says what is decoded; its zero value nothing.
+	Audio    Audio
 	Timeouts Timeouts
 	// WaitForRoom keeps an inbound call ringing until somebody in the room can talk with the caller.
 	WaitForRoom bool
@@ -203,6 +209,10 @@ type Call struct {
 	endGraph Graph
 	// endErr is what telling Meta about the end came to.
 	endErr error
+	// relay or toRoom is the phone's way into the room, once there is one.
+	relay  *media.Relay
+	toRoom *media.Line
+	guard  guard
 }
 
 // answer is Meta's SDP answer on its way into the call's goroutine; reply has room for one.
@@ -242,7 +252,7 @@ func New(ctx context.Context, opts Options) *Call {
 		c.state = StateDialing
 	}
 	c.ctx, c.end = context.WithCancelCause(ctx)
-	c.line = media.NewLine(opts.Meta, media.LineOptions{Pacer: opts.Pacer})
+	c.line = c.newLine()
 	return c
 }
 

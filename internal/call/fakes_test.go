@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,6 +27,9 @@ type script struct {
 	roomReason                      call.Reason
 	closedByMeta                    bool
 	lastReceived                    time.Time
+	codec                           media.Codec
+	reported                        call.Network
+	sink                            atomic.Pointer[media.Writer]
 	// block holds back a step until its channel is closed or the step's context ends.
 	block map[string]chan struct{}
 }
@@ -77,10 +81,12 @@ func (m metaLeg) SetAnswer(sdp string) error  { return m.did(context.Background(
 func (m metaLeg) Connected() <-chan struct{}  { return m.connected }
 func (m metaLeg) FirstAudio() <-chan struct{} { return m.firstAudio }
 func (m metaLeg) Done() <-chan struct{}       { return m.metaDone }
-func (m metaLeg) SetSink(media.Writer)        {}
+func (m metaLeg) SetSink(w media.Writer)      { m.sink.Store(&w) }
 func (m metaLeg) ClosedByMeta() bool          { return m.closedByMeta }
 func (m metaLeg) ICEConnected() time.Time     { return time.Time{} }
 func (m metaLeg) LogAttrs() []any             { return nil }
+func (m metaLeg) Codec() media.Codec          { return m.codec }
+func (m metaLeg) Network() call.Network       { return m.network() }
 func (m metaLeg) Open()                       { _ = m.did(context.Background(), "open gate") }
 func (m metaLeg) Close() error                { return m.did(context.Background(), "close meta leg") }
 
@@ -88,6 +94,12 @@ func (m metaLeg) LastReceived() time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.lastReceived
+}
+
+func (s *script) network() call.Network {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reported
 }
 
 func (m metaLeg) hear(at time.Time) {

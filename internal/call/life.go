@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/livekit-connector/livekit-connector/media"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 )
 
@@ -116,12 +115,14 @@ func (c *Call) setUpOutbound(ctx context.Context, s *seat) error {
 			return reasonFor(ctx, ReasonNoSDPAnswer, nil)
 		}
 	}
+	c.line.SetCodec(c.opts.Meta.Codec())
 	c.to(EventAnswer)
 	close(c.ringing)
 	c.mark(StageAnswer)
 	if err := c.waitSeated(ctx, s); err != nil {
 		return err
 	}
+	c.hearPhone(s.room)
 	c.setAttributes(s, map[string]string{AttributeStatus: StatusRinging})
 	select {
 	case <-c.opts.Meta.Connected():
@@ -187,7 +188,9 @@ func (c *Call) takeSeat() *seat {
 		if s.room, s.err = c.opts.Join(ctx, c.line); s.err != nil {
 			return
 		}
-		c.opts.Meta.SetSink(media.NewRelay(s.room))
+		if c.opts.Direction == Inbound {
+			c.hearPhone(s.room)
+		}
 		c.mark(StageRoomJoined)
 		close(c.joined)
 	}()
@@ -268,7 +271,7 @@ func (c *Call) finish(s *seat) {
 		}
 	})
 	<-s.ready
-	c.opts.Meta.SetSink(nil)
+	c.deafen()
 	if s.room != nil {
 		select {
 		case <-s.room.Done(): // there is no participant any more to say it of

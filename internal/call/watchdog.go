@@ -15,7 +15,7 @@ type Mark struct {
 // of its own in the call's goroutine; being stuck means that this goroutine hangs.
 const stuckGrace = 10 * time.Second
 
-// Check looks for signs that the call was left behind. It is cheap and never blocks: a node's sweeper asks every call
+// Check looks for signs that the call was left behind, and adapts a live one to its network. It is cheap and never blocks: a node's sweeper asks every call
 // once a second. ok reports that the call should end for the returned reason.
 func (c *Call) Check(now time.Time) (r Reason, ok bool) {
 	c.mu.Lock()
@@ -23,6 +23,7 @@ func (c *Call) Check(now time.Time) (r Reason, ok bool) {
 	c.mu.Unlock()
 	switch state {
 	case StateActive:
+		c.adapt()
 		heard := activeAt
 		if last := c.opts.Meta.LastReceived(); last.After(heard) {
 			heard = last

@@ -48,6 +48,14 @@ func (l metaLeg) ClosedByMeta() bool { return errors.Is(l.Err(), metaleg.ErrClos
 
 func (l metaLeg) ICEConnected() time.Time { return l.Times().ICEConnected }
 
+func (l metaLeg) Network() call.Network {
+	f, r := l.Feedback(), l.Reception()
+	return call.Network{
+		Reports: f.Reports, Loss: f.Loss, Lost: f.Lost, Jitter: f.Jitter, RTT: f.MeanRTT, Sent: l.Stats().SentPackets,
+		Expected: r.Expected, Missed: r.Lost, Gaps: r.Gaps, ReceivedJitter: r.Jitter,
+	}
+}
+
 func (l metaLeg) LogAttrs() []any {
 	s := l.Stats()
 	attrs := []any{slog.Group("meta",
