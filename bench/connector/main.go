@@ -1,0 +1,51 @@
+// Command connector is livekit-connector for the benchmark: the same parts, configured by the same environment, with
+// profiles beside them. The product serves none.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/livekit-connector/livekit-connector/bench/subject"
+	"github.com/livekit-connector/livekit-connector/internal/app"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "connector:", err)
+		os.Exit(1)
+	}
+}
+
+func run() (err error) {
+	line, err := app.ParseCommandLine(os.Args[1:], app.SystemEnv())
+	if err != nil {
+		return err
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	connector, err := app.New(line.Config, app.Options{
+		Logger: app.NewLogger(line.Config.Logging, os.Stderr), Registry: registry,
+	})
+	if err != nil {
+		return err
+	}
+	debug, closeDebug, err := subject.ServeDebug(registry)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeDebug()) }()
+	if err := subject.Announce(os.Stdout, subject.Endpoints{API: connector.URL(), Debug: debug}); err != nil {
+		return err
+	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	return connector.Run(context.Background(), signals)
+}

@@ -1,0 +1,240 @@
+// Package density measures what one call costs a bridge: real calls of a fake Meta, a real livekit-server and real
+// participants, in processes whose CPU time is not counted, and the bridge alone on CPUs of its own. The number of
+// calls grows until the audio suffers or the CPU is used up.
+package density
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/livekit-connector/livekit-connector/bench/report"
+	"github.com/livekit-connector/livekit-connector/bench/speech"
+)
+
+// Mode is what is said in the rooms.
+type Mode string
+
+// The modes.
+const (
+	// Relay has one participant in each room, who speaks all the time.
+	Relay Mode = "relay"
+	// Mix has two, both of whom speak all the time.
+	Mix Mode = "mix"
+)
+
+func (m Mode) speakers() int {
+	if m == Mix {
+		return 2
+	}
+	return 1
+}
+
+// Candidate is a bridge to measure: an executable that announces its subject.Endpoints.
+type Candidate struct {
+	Name, Binary string
+}
+
+// The candidates whose ratio the targets speak of.
+const (
+	Ours      = "connector"
+	Reference = "reference"
+)
+
+// Options say what to measure.
+type Options struct {
+	Candidates []Candidate
+	Modes      []Mode
+	// Calls are the numbers of calls to measure with, in ascending order.
+	Calls []int
+	// Warmup after each growth is not counted; Interval is; Profile is how long a CPU profile is taken afterwards, zero
+	// for none.
+	Warmup, Interval, Profile time.Duration
+	// BridgeCPUs is a list of CPUs as taskset takes it. BridgeProcs is GOMAXPROCS: how many they are.
+	BridgeCPUs  string
+	BridgeProcs int
+	// Busy says that the machine does other things too: audio that suffers ends no row, and steps are compared all the
+	// same. Only CPU time, memory and counts then mean something.
+	Busy bool
+	// Listen is in how many calls of each step recordings are judged.
+	Listen int
+	// Folder takes profiles and logs. It must exist.
+	Folder string
+	Logger *slog.Logger
+
+	clips clips
+}
+
+// clips is what is said.
+type clips struct{ caller, agent, other *speech.Clip }
+
+// When a step is the last of its row.
+const (
+	// minDelivered is the share of packets that must arrive in each direction. Below it the audio suffers.
+	minDelivered = 0.99
+	// maxLate is what the 99th percentile of lateness may be, milliseconds: phones and browsers buffer about so much.
+	maxLate = 100
+	// usedUp is the share of its CPUs from which a bridge cannot take more.
+	usedUp = 0.95
+)
+
+// Run measures every candidate in every mode.
+func Run(ctx context.Context, o Options) (report.Section, error) {
+	var errs [3]error
+	o.clips.caller, errs[0] = speech.Caller(speech.CallerFile)
+	o.clips.agent, errs[1] = speech.Participant(speech.AgentFile)
+	o.clips.other, errs[2] = speech.Participant(speech.CallerFile)
+	if err := errors.Join(errs[:]...); err != nil {
+		return report.Section{}, err
+	}
+	var rows []Row
+	for _, mode := range o.Modes {
+		for _, candidate := range o.Candidates {
+			row, err := measureRow(ctx, &o, candidate, mode)
+			if err != nil {
+				return report.Section{}, fmt.Errorf("measure %s, %s: %w", candidate.Name, mode, err)
+			}
+			rows = append(rows, row)
+		}
+	}
+	return section(&o, rows), nil
+}
+
+// measureRow measures one candidate in one mode with more and more calls.
+func measureRow(ctx context.Context, o *Options, candidate Candidate, mode Mode) (row Row, err error) {
+	row = Row{Candidate: candidate.Name, Mode: mode, busy: o.Busy}
+	s, err := newStage(ctx, o, candidate, mode)
+	defer func() {
+		if closeErr := s.close(); closeErr != nil { // what was measured before is none the worse
+			o.Logger.Warn("not everything ended well", "candidate", candidate.Name, "mode", mode, "error", closeErr)
+		}
+	}()
+	if err != nil {
+		return row, err
+	}
+	if row.idle, err = s.measure(ctx); err != nil {
+		return row, err
+	}
+	for _, n := range o.Calls {
+		if err := s.grow(ctx, n); err != nil {
+			if ctx.Err() != nil || len(row.Steps) == 0 {
+				return row, err
+			}
+			row.End = fmt.Sprintf("not all of %d calls came up: %v", n, err)
+			return row, nil
+		}
+		step, err := s.step(ctx, &row)
+		if err != nil {
+			return row, err
+		}
+		row.Steps = append(row.Steps, step)
+		o.Logger.Info("measured", "candidate", candidate.Name, "mode", mode, "calls", n,
+			"cpuPerCallMS", fmt.Sprintf("%.2f", step.CPUPerCall), "core", fmt.Sprintf("%.0f %%", 100*step.Used),
+			"delivered", fmt.Sprintf("%.4f/%.4f", step.AtPhone.Delivered, step.AtAgent.Delivered))
+		if row.End = step.end(o.Busy); row.End != "" {
+			return row, nil
+		}
+	}
+	row.End = "as many calls as asked for"
+	return row, nil
+}
+
+func (s *stage) measure(ctx context.Context) (usage, error) {
+	return measure(ctx, s.bridge, os.Getpid(), s.liveKit.PID())
+}
+
+// step measures the calls that there are.
+func (s *stage) step(ctx context.Context, row *Row) (Step, error) {
+	if err := pause(ctx, s.options.Warmup); err != nil {
+		return Step{}, err
+	}
+	s.pacer.takeWorst()
+	before, err := s.measure(ctx)
+	if err != nil {
+		return Step{}, err
+	}
+	if err = pause(ctx, s.options.Interval); err != nil {
+		return Step{}, err
+	}
+	after, err := s.measure(ctx)
+	if err != nil {
+		return Step{}, err
+	}
+	step := newStep(len(s.calls), s.options.BridgeProcs, row.idle, before, after)
+	step.LoadLate = milliseconds(s.pacer.takeWorst())
+	if err = s.profile(ctx, row, len(s.calls)); err != nil {
+		return Step{}, err
+	}
+	phones, agents := s.atPhones(before.at, after.at), s.atAgents(before.at, after.at)
+	step.AtPhone = receive(phones, after.at.Sub(before.at))
+	step.AtAgent = receive(agents, after.at.Sub(before.at))
+	for i := range min(s.options.Listen, len(s.calls)) {
+		at := i * len(s.calls) / s.options.Listen
+		if err = step.SoundAtAgent.listen(s.options.clips.caller, agents[at]); err != nil {
+			return Step{}, fmt.Errorf("listen: %w", err)
+		}
+		if s.mode != Relay {
+			continue // two voices at once are not the speech of one
+		}
+		if err = step.SoundAtPhone.listen(s.options.clips.agent, phones[at]); err != nil {
+			return Step{}, fmt.Errorf("listen: %w", err)
+		}
+	}
+	return step, nil
+}
+
+// profile keeps what the bridge spends its time and its memory on, outside of the measured interval.
+func (s *stage) profile(ctx context.Context, row *Row, calls int) error {
+	if s.options.Profile <= 0 {
+		return nil
+	}
+	for kind, path := range map[string]string{
+		"cpu":  fmt.Sprintf("/debug/pprof/profile?seconds=%.0f", s.options.Profile.Seconds()),
+		"heap": "/debug/pprof/heap",
+	} {
+		name := fmt.Sprintf("%s-%s-%d.%s.pb.gz", row.Candidate, row.Mode, calls, kind)
+		if err := download(ctx, s.bridge.Debug+path, filepath.Join(s.options.Folder, name)); err != nil {
+			return fmt.Errorf("take %s profile: %w", kind, err)
+		}
+	}
+	return nil
+}
+
+func download(ctx context.Context, url, file string) (err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answers %s", url, res.Status)
+	}
+	out, err := os.Create(file) //nolint:gosec // where the operator wants it
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	_, err = io.Copy(out, res.Body)
+	return err
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,157 @@
+package density
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// Row is one candidate in one mode.
+type Row struct {
+	Candidate string `json:"candidate"`
+	Mode      Mode   `json:"mode"`
+	Steps     []Step `json:"steps"`
+	// End says why there are no more steps.
+	End string `json:"end"`
+
+	idle usage // with no calls
+	busy bool  // see Options.Busy
+}
+
+// Step is what was measured with one number of calls.
+type Step struct {
+	Calls   int     `json:"calls"`
+	Seconds float64 `json:"seconds"`
+	// CPUPerCall is the bridge's CPU time in milliseconds for one second of one call. Used is the share of its CPUs.
+	CPUPerCall float64 `json:"cpu_ms_per_call_second"`
+	Used       float64 `json:"share_of_cpus"`
+	// Waited is the share of the time in which threads of the bridge wanted to run and others had the CPU: above a few
+	// per cent the machine did something else, and lateness is not the bridge's. BusyCPUs says how busy each CPU of the
+	// machine was, with whatever; LoadUsed how many CPUs the load took.
+	Waited   float64   `json:"waited_for_cpu"`
+	BusyCPUs []float64 `json:"busy_cpus"`
+	LoadUsed float64   `json:"load_cpus"`
+	// Memory of one call, in bytes: what the bridge has more than with no calls. Resident is all.
+	Memory   float64 `json:"bytes_per_call"`
+	Resident int64   `json:"resident_bytes"`
+	// Of one call: what the bridge has more than with no calls.
+	Goroutines float64 `json:"goroutines_per_call"`
+	Sockets    float64 `json:"sockets_per_call"`
+	Files      float64 `json:"files_per_call"`
+	Threads    int     `json:"threads"`
+	// Allocations and bytes of them on Go's heap, for one second of one call.
+	Allocations    float64 `json:"allocations_per_call_second"`
+	AllocatedBytes float64 `json:"allocated_bytes_per_call_second"`
+	// GCs in the interval, and the longest pause of recent ones in milliseconds.
+	GCs     float64 `json:"gcs"`
+	GCPause float64 `json:"gc_pause_max_ms"`
+
+	AtPhone      Reception `json:"at_phone"`
+	AtAgent      Reception `json:"at_agent"`
+	SoundAtPhone Sound     `json:"sound_at_phone"`
+	SoundAtAgent Sound     `json:"sound_at_agent"`
+	// LoadLate is how late the participants spoke at most, milliseconds: the load's own fault.
+	LoadLate float64 `json:"load_late_max_ms"`
+}
+
+// newStep works out the costs of calls from the usage before and after an interval.
+func newStep(calls, procs int, idle, before, after usage) Step {
+	length := after.at.Sub(before.at)
+	n, callSeconds := float64(calls), float64(calls)*length.Seconds()
+	share := func(d time.Duration) float64 { return float64(d) / float64(length) }
+	metric := func(name string) float64 { return after.metrics[name] - before.metrics[name] }
+	more := func(name string) float64 { return (after.metrics[name] - idle.metrics[name]) / n }
+	s := Step{
+		Calls: calls, Seconds: length.Seconds(),
+		CPUPerCall: milliseconds(after.cpu-before.cpu) / callSeconds, Used: share(after.cpu-before.cpu) / float64(procs),
+		Waited: share(after.waited-before.waited) / float64(procs), LoadUsed: share(after.load - before.load),
+		Memory: float64(after.resident-idle.resident) / n, Resident: after.resident,
+		Goroutines: more("go_goroutines"),
+		Sockets:    float64(after.sockets-idle.sockets) / n, Files: float64(after.files-idle.files) / n,
+		Threads:     after.threads,
+		Allocations: metric("go_memstats_mallocs_total") / callSeconds, AllocatedBytes: metric("go_memstats_alloc_bytes_total") / callSeconds,
+		GCs: metric("go_gc_duration_seconds_count"), GCPause: 1000 * after.metrics[`go_gc_duration_seconds{quantile="1"}`],
+	}
+	for i := range min(len(before.busy), len(after.busy)) {
+		s.BusyCPUs = append(s.BusyCPUs, share(after.busy[i]-before.busy[i]))
+	}
+	return s
+}
+
+// good says that the audio did not suffer.
+func (s *Step) good() bool {
+	return min(s.AtPhone.Delivered, s.AtAgent.Delivered) >= minDelivered && max(s.AtPhone.P99, s.AtAgent.P99) <= maxLate
+}
+
+// end says why a step is the last one, empty if it is not.
+func (s *Step) end(busy bool) string {
+	switch {
+	case s.Used >= usedUp:
+		return "the bridge used up its CPUs"
+	case busy:
+		return ""
+	case !s.good() && s.Used >= 0.85:
+		return "the audio suffered"
+	case !s.good():
+		return "the audio suffered while the bridge had CPU to spare: see the load and what else the machine did"
+	}
+	return ""
+}
+
+// best is the step with the most calls whose audio did not suffer, nil if there is none. On a busy machine any will do.
+func (r *Row) best() *Step {
+	for i := len(r.Steps) - 1; i >= 0; i-- {
+		if r.busy || r.Steps[i].good() {
+			return &r.Steps[i]
+		}
+	}
+	return nil
+}
+
+// at is the step with that number of calls, nil if it was not measured.
+func (r *Row) at(calls int) *Step {
+	for i := range r.Steps {
+		if r.Steps[i].Calls == calls {
+			return &r.Steps[i]
+		}
+	}
+	return nil
+}
+
+// fit is a straight line through the CPU use of a row, in CPUs: base + perCall * calls.
+type fit struct{ base, perCall float64 }
+
+// fitted finds the line with the least squares. It needs two steps.
+func (r *Row) fitted(procs int) (f fit, ok bool) {
+	var n, sx, sy, sxx, sxy float64
+	for _, s := range r.Steps {
+		x, y := float64(s.Calls), s.Used*float64(procs)
+		n, sx, sy, sxx, sxy = n+1, sx+x, sy+y, sxx+x*x, sxy+x*y
+	}
+	d := n*sxx - sx*sx
+	if n < 2 || d == 0 {
+		return fit{}, false
+	}
+	f.perCall = (n*sxy - sx*sy) / d
+	f.base = (sy - f.perCall*sx) / n
+	return f, f.perCall > 0
+}
+
+// callsAt is how many calls use that much CPU.
+func (f fit) callsAt(cpus float64) int { return int(math.Floor((cpus - f.base) / f.perCall)) }
+
+// capacity says how many calls a core takes, in words, with a mark when no such number was measured.
+func (r *Row) capacity(procs int) string {
+	f, ok := r.fitted(procs)
+	if !ok || len(r.Steps) == 0 {
+		return "-"
+	}
+	calls := f.callsAt(perCore)
+	if last := r.Steps[len(r.Steps)-1].Calls; calls > last {
+		return fmt.Sprintf("~%d", calls)
+	}
+	return fmt.Sprint(calls)
+}
+
+// perCore is the share of a core up to which it is loaded in earnest.
+const perCore = 0.7
