@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/livekit-connector/livekit-connector/internal/call"
+	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
 )
 
@@ -205,4 +207,77 @@ func TestCallWithoutDeadlinesGetsTheDefaults(t *testing.T) {
 	require.NoError(t, err)
 	e.call.End(call.ReasonUserHangup, nil)
 	requireCode(t, psrpc.FailedPrecondition, <-failed)
+}
+
+// A key may belong to somebody else's application.
+func TestCallIsSteeredWithItsOwnKeyAlone(t *testing.T) {
+	s := newStand(t)
+	e := s.dialled(t)
+	_, err := s.ConnectCall(wait(t), &connectorpb.ConnectCallRequest{ApiKey: "other", Request: &livekit.ConnectWhatsAppCallRequest{
+		WhatsappCallId: dialledID, Sdp: &livekit.SessionDescription{Type: "answer", Sdp: offer(t)},
+	}})
+	requireCode(t, psrpc.PermissionDenied, err)
+	for _, key := range []string{"other", ""} {
+		_, err = s.DisconnectCall(wait(t), &connectorpb.DisconnectCallRequest{ApiKey: key, Request: &livekit.DisconnectWhatsAppCallRequest{
+			WhatsappCallId: dialledID, DisconnectReason: byUser,
+		}})
+		requireCode(t, psrpc.PermissionDenied, err)
+	}
+	require.NoError(t, e.call.Err(), "the call goes on")
+	require.NoError(t, s.disconnect(wait(t), byUser, ""))
+}
+
+// What may have reached Meta must not be repeated: neither by the SDK, which the code tells, nor by the node's memory of
+// requests.
+func TestDialThatMayHaveReachedMetaIsNotRepeated(t *testing.T) {
+	tests := []struct {
+		name   string
+		answer http.HandlerFunc
+	}{
+		{"no answer", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }},
+		{"a server error", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }},
+		{"success without a call", func(http.ResponseWriter, *http.Request) {}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newStand(t)
+			s.on("connect", tt.answer)
+			req := dialRequest()
+			req.RequestId = "request"
+			for range 2 {
+				_, err := s.StartCall(wait(t), req)
+				requireCode(t, psrpc.FailedPrecondition, err)
+				require.ErrorContains(t, err, "do not dial again")
+			}
+			require.Equal(t, "connect", s.next(t))
+			require.Empty(t, s.asked, "once")
+			require.Zero(t, s.Calls())
+		})
+	}
+}
+
+func TestDialThatMetaRefusedMayBeRepeated(t *testing.T) {
+	s := newStand(t)
+	s.on("connect", expired)
+	req := dialRequest()
+	req.RequestId = "request"
+	for range 2 {
+		_, err := s.StartCall(wait(t), req)
+		requireCode(t, psrpc.UpstreamClientError, err)
+		require.Equal(t, "connect", s.next(t))
+	}
+}
+
+func TestOutcomeThatIsUnknownIsUnknownWhateverMetaSaid(t *testing.T) {
+	for _, err := range []error{
+		whatsapp.ErrOutcomeUnknown,
+		errors.Join(whatsapp.ErrOutcomeUnknown, context.DeadlineExceeded),
+		errors.Join(whatsapp.ErrOutcomeUnknown, &whatsapp.APIError{HTTPStatus: http.StatusTooManyRequests}),
+		errors.Join(whatsapp.ErrOutcomeUnknown, &whatsapp.APIError{HTTPStatus: http.StatusInternalServerError}),
+	} {
+		dial := &dialError{err: err}
+		requireCode(t, psrpc.FailedPrecondition, rpcError(dial))
+		require.False(t, notSent(dial))
+	}
+	requireCode(t, psrpc.Unavailable, rpcError(&dialError{err: errors.New("dial tcp: refused")}))
 }
