@@ -2,6 +2,7 @@ package jitter
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -46,8 +47,8 @@ type delays struct {
 	epoch  time.Duration // when the newest second began
 	newest int
 
-	recent [stepPackets]time.Duration // transits, a ring
-	filled int
+	late   [stepPackets]time.Duration // transits of late packets in a row, not counted yet
+	streak int                        // how many they are
 
 	// Share of packets by relative delay. Forgetting is done by giving each new
 	// packet more weight than the one before.
@@ -88,8 +89,12 @@ func (d *delays) observe(at, ts time.Duration) {
 	d.advance(at)
 	d.minima[d.newest] = min(d.minima[d.newest], transit)
 	d.base = min(d.base, transit)
+	if transit-d.base >= stepLeast {
+		d.streakOf(transit)
+		return
+	}
+	d.settle()
 	d.add(transit - d.base)
-	d.detectStep(transit)
 }
 
 // advance begins new seconds as time passes, and raises the base when the second
@@ -115,25 +120,27 @@ func (d *delays) advance(at time.Duration) {
 	}
 }
 
-// detectStep raises the base at once when all of the last packets were late.
-func (d *delays) detectStep(transit time.Duration) {
-	d.recent[d.filled%stepPackets] = transit
-	d.filled++
-	if d.filled < stepPackets {
-		return
-	}
-	least := d.recent[0]
-	for _, t := range d.recent[1:] {
-		least = min(least, t)
-	}
-	if least-d.base < stepLeast {
+// streakOf raises the base at once when so many packets in a row were late.
+func (d *delays) streakOf(transit time.Duration) {
+	d.late[d.streak] = transit
+	d.streak++
+	if d.streak < stepPackets {
 		return
 	}
 	for i := range d.minima {
 		d.minima[i] = math.MaxInt64
 	}
-	d.minima[d.newest] = least
-	d.rebase(least)
+	d.minima[d.newest] = slices.Min(d.late[:])
+	d.rebase(d.minima[d.newest])
+	d.settle()
+}
+
+// settle counts the late packets: they were late, and nothing else.
+func (d *delays) settle() {
+	for _, t := range d.late[:d.streak] {
+		d.add(max(0, t-d.base))
+	}
+	d.streak = 0
 }
 
 // rebase moves the base up. What was counted was counted from the old one.

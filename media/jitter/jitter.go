@@ -160,7 +160,7 @@ func (b *Buffer) Put(p *rtp.Packet, at time.Duration) {
 		b.stats.Duplicate++
 		return
 	}
-	redundant := b.opt.Redundant != nil && b.opt.Redundant(p.Payload)
+	redundant := ticks > 0 && b.opt.Redundant != nil && b.opt.Redundant(p.Payload)
 	if ticks > 0 {
 		b.delay.observe(at, b.order.duration(ts))
 	}
@@ -296,6 +296,10 @@ func (b *Buffer) Need() time.Duration {
 func (b *Buffer) Margin(now time.Duration, ts int64) time.Duration {
 	return now - b.delay.base - b.order.duration(ts)
 }
+
+// Settled is false while the newest packets all came so late that either a longer
+// delay has begun or a short outage is about to end: then Margin may tell too much.
+func (b *Buffer) Settled() bool { return b.delay.streak == 0 }
 
 // Duration converts ticks of the source's clock.
 func (b *Buffer) Duration(ticks int64) time.Duration { return b.order.duration(ticks) }

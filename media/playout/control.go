@@ -71,11 +71,11 @@ func (v *Voice) adjust(n int) {
 	switch {
 	case margin < need:
 		v.lengthen(grain-over, quiet)
-	case over > 0:
-		v.shorten(over, over, quiet)
-	case excess >= 0 && v.ready():
+	case excess >= 0 && v.buf.Settled() && v.ready():
 		v.shorten(grain, v.pitch.most, quiet)
 		v.produce(n)
+	case over > 0:
+		v.shorten(over, over, quiet)
 	default:
 		c.waiting = 0
 	}
@@ -133,7 +133,7 @@ func (v *Voice) lengthen(k int, quiet bool) {
 	if c.waiting++; alike < opAlike && c.waiting < opPatience {
 		return
 	}
-	v.out.insert(0, lag, min(v.fade, lag))
+	v.out.insert(0, lag, v.fade)
 	v.changed(&v.stats.Stretched)
 }
 
@@ -157,5 +157,5 @@ func (v *Voice) insertExactly(lag int) {
 		return
 	}
 	at := seam(v.out.buf, v.out.r, v.out.w-v.fade, -lag, v.fade, v.step)
-	v.out.insert(at-v.out.r, lag, min(v.fade, lag))
+	v.out.insert(at-v.out.r, lag, v.fade)
 }

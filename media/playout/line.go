@@ -57,17 +57,23 @@ func (l *line) remove(at, lag, fade int) {
 }
 
 // insert repeats the lag samples before position at of what is to be played, and
-// blends over fade samples, at most lag. There must be at+fade samples, and lag
-// samples of history.
+// blends over fade samples. There must be at+fade samples, and lag samples of
+// history.
 func (l *line) insert(at, lag, fade int) {
 	l.room(lag)
 	l.w += lag
 	p := l.r + at
 	copy(l.buf[p+lag:l.w], l.buf[p:l.w-lag])
 	for i := range fade {
-		l.buf[p+i] = blend(l.buf[p+lag+i], l.buf[p+i-lag], i, fade)
+		again := l.buf[p+i] // what was lag samples before, moved here
+		if i < lag {
+			again = l.buf[p+i-lag]
+		}
+		l.buf[p+i] = blend(l.buf[p+lag+i], again, i, fade)
 	}
-	copy(l.buf[p+fade:p+lag], l.buf[p+fade-lag:p])
+	if fade < lag {
+		copy(l.buf[p+fade:p+lag], l.buf[p+fade-lag:p])
+	}
 }
 
 // blend goes from a to b in n steps. The two are alike, so their weights add up to

@@ -183,6 +183,7 @@ func (v *Voice) patch(p *jitter.Packet, lost int) {
 			v.hide(fill)
 			v.stats.Concealed += uint64(lost - 1)
 			v.seq, v.cursor = p.Seq-1-v.skipped-1, p.Time-v.toTicks(n)
+			v.buf.Pass(v.seq, v.cursor)
 			v.join(fill)
 			return
 		}
@@ -199,6 +200,7 @@ func (v *Voice) patch(p *jitter.Packet, lost int) {
 		v.stats.Concealed++
 	}
 	v.cursor = p.Time
+	v.buf.Pass(p.Seq-1, v.cursor)
 	if rest > 0 {
 		v.seq = p.Seq - 1 - v.skipped
 		v.join(pcm[n-min(rest, n):])
@@ -224,6 +226,9 @@ func (v *Voice) conceal(p *jitter.Packet) {
 	pcm := v.out.room(n)
 	if lost == 1 {
 		v.cursor = p.Time
+	}
+	v.buf.Pass(v.seq, v.cursor)
+	if lost == 1 {
 		if v.recover(p, pcm) {
 			v.stats.Recovered++
 			v.out.fill(n)
