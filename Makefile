@@ -114,6 +114,14 @@ fuzz: deps ## Run every fuzz test for FUZZTIME (60s)
 	  done; \
 	done
 
+# On a machine that does nothing else. BENCH="density --calls 10,80" runs a part of it; docs/benchmark.md tells more.
+.PHONY: bench
+BENCH ?= all
+bench: deps livekit-server ## Measure CPU, memory and delay of calls beside a reference bridge; takes its time
+	@mkdir -p $(CACHE)/bench
+	go build -o $(CACHE)/bench/bench ./bench
+	$(CACHE)/bench/bench $(BENCH)
+
 ##@ Make
 
 .PHONY: deps

@@ -25,7 +25,7 @@ func densityPart() part {
 			&cli.StringSliceFlag{Name: "calls", Value: []string{"10", "20", "40", "80", "120", "160", "200"}, Usage: "`NUMBERS` of calls to measure with; it ends early when the audio suffers"},
 			&cli.DurationFlag{Name: "warmup", Value: 5 * time.Second, Usage: "time after each growth that is not counted"},
 			&cli.DurationFlag{Name: "interval", Value: 20 * time.Second, Usage: "time that is measured"},
-			&cli.DurationFlag{Name: "profile", Value: 5 * time.Second, Usage: "time of the CPU profile after it; 0 for none"},
+			&cli.DurationFlag{Name: "profile", Value: 10 * time.Second, Usage: "time of the CPU profile after the last step; 0 for none"},
 			&cli.BoolFlag{Name: "busy", Usage: "the machine does other things too: go on when the audio suffers"},
 			&cli.IntFlag{Name: "listen", Value: 2, Usage: "in how many calls recordings are judged"},
 			&cli.StringFlag{Name: "connector-binary", Usage: "built bench/connector; default: build it"},

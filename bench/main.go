@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
@@ -137,7 +138,10 @@ func pin(cpus string) error {
 	if os.Getenv(pinnedVariable) != "" {
 		return nil
 	}
-	const taskset = "/usr/bin/taskset"
+	taskset, err := exec.LookPath("taskset")
+	if err != nil {
+		return fmt.Errorf("find taskset (of util-linux): %w", err)
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find own program: %w", err)
@@ -145,7 +149,7 @@ func pin(cpus string) error {
 	arguments := append([]string{taskset, "-c", cpus, self}, os.Args[1:]...)
 	environment := append(os.Environ(), fmt.Sprintf("%s=%d", pinnedVariable, runtime.NumCPU()))
 	if err := syscall.Exec(taskset, arguments, environment); err != nil { //nolint:gosec // this program again
-		return fmt.Errorf("run %s (of util-linux): %w", taskset, err)
+		return fmt.Errorf("run %s: %w", taskset, err)
 	}
 	return nil
 }

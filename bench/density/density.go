@@ -53,14 +53,14 @@ type Options struct {
 	Modes      []Mode
 	// Calls are the numbers of calls to measure with, in ascending order.
 	Calls []int
-	// Warmup after each growth is not counted; Interval is; Profile is how long a CPU profile is taken afterwards, zero
-	// for none.
+	// Warmup after each growth is not counted; Interval is; Profile is how long a CPU profile is taken after the last
+	// step, zero for none.
 	Warmup, Interval, Profile time.Duration
 	// BridgeCPUs is a list of CPUs as taskset takes it. BridgeProcs is GOMAXPROCS: how many they are.
 	BridgeCPUs  string
 	BridgeProcs int
-	// Busy says that the machine does other things too: audio that suffers ends no row, and steps are compared all the
-	// same. Only CPU time, memory and counts then mean something.
+	// Busy says that the machine does other things too: lateness and a little loss end no row, and such steps are
+	// compared all the same. Only CPU time, memory and counts then mean something.
 	Busy bool
 	// Listen is in how many calls of each step recordings are judged.
 	Listen int
@@ -80,8 +80,11 @@ const (
 	minDelivered = 0.99
 	// maxLate is what the 99th percentile of lateness may be, milliseconds: phones and browsers buffer about so much.
 	maxLate = 100
-	// usedUp is the share of its CPUs from which a bridge cannot take more.
-	usedUp = 0.95
+	// minDone is that share on a busy machine: below it the bridge does less than its work, and its costs mean nothing.
+	minDone = 0.95
+	// usedUp is the share of its CPUs from which a bridge cannot take more; from nearlyUsedUp on audio that suffers is
+	// no surprise.
+	usedUp, nearlyUsedUp = 0.95, 0.85
 )
 
 // Run measures every candidate in every mode.
@@ -121,28 +124,38 @@ func measureRow(ctx context.Context, o *Options, candidate Candidate, mode Mode)
 	if row.idle, err = s.measure(ctx); err != nil {
 		return row, err
 	}
-	for _, n := range o.Calls {
+	if err = s.steps(ctx, &row); err != nil {
+		return row, err
+	}
+	// Last, because it costs memory.
+	return row, s.profile(ctx, &row)
+}
+
+// steps measures with more and more calls.
+func (s *stage) steps(ctx context.Context, row *Row) error {
+	for _, n := range s.options.Calls {
 		if err := s.grow(ctx, n); err != nil {
 			if ctx.Err() != nil || len(row.Steps) == 0 {
-				return row, err
+				return err
 			}
-			row.End = fmt.Sprintf("not all of %d calls came up: %v", n, err)
-			return row, nil
+			row.End = fmt.Sprintf("not all of %d calls came up", n)
+			s.log.Warn("calls did not come up", "candidate", row.Candidate, "mode", row.Mode, "error", err)
+			return nil
 		}
-		step, err := s.step(ctx, &row)
+		step, err := s.step(ctx, row.idle)
 		if err != nil {
-			return row, err
+			return err
 		}
 		row.Steps = append(row.Steps, step)
-		o.Logger.Info("measured", "candidate", candidate.Name, "mode", mode, "calls", n,
+		s.log.Info("measured", "candidate", row.Candidate, "mode", row.Mode, "calls", n,
 			"cpuPerCallMS", fmt.Sprintf("%.2f", step.CPUPerCall), "core", fmt.Sprintf("%.0f %%", 100*step.Used),
 			"delivered", fmt.Sprintf("%.4f/%.4f", step.AtPhone.Delivered, step.AtAgent.Delivered))
-		if row.End = step.end(o.Busy); row.End != "" {
-			return row, nil
+		if row.End = step.end(row.busy); row.End != "" {
+			return nil
 		}
 	}
 	row.End = "as many calls as asked for"
-	return row, nil
+	return nil
 }
 
 func (s *stage) measure(ctx context.Context) (usage, error) {
@@ -150,7 +163,7 @@ func (s *stage) measure(ctx context.Context) (usage, error) {
 }
 
 // step measures the calls that there are.
-func (s *stage) step(ctx context.Context, row *Row) (Step, error) {
+func (s *stage) step(ctx context.Context, idle usage) (Step, error) {
 	if err := pause(ctx, s.options.Warmup); err != nil {
 		return Step{}, err
 	}
@@ -166,14 +179,14 @@ func (s *stage) step(ctx context.Context, row *Row) (Step, error) {
 	if err != nil {
 		return Step{}, err
 	}
-	step := newStep(len(s.calls), s.options.BridgeProcs, row.idle, before, after)
+	step := newStep(len(s.calls), s.options.BridgeProcs, idle, before, after)
 	step.LoadLate = milliseconds(s.pacer.takeWorst())
-	if err = s.profile(ctx, row, len(s.calls)); err != nil {
-		return Step{}, err
-	}
 	phones, agents := s.atPhones(before.at, after.at), s.atAgents(before.at, after.at)
 	step.AtPhone = receive(phones, after.at.Sub(before.at))
 	step.AtAgent = receive(agents, after.at.Sub(before.at))
+	if n := total(phones) + total(agents); n > 0 {
+		step.CPUPerPacket = 1000 * milliseconds(after.cpu-before.cpu) / float64(n)
+	}
 	for i := range min(s.options.Listen, len(s.calls)) {
 		at := i * len(s.calls) / s.options.Listen
 		if err = step.SoundAtAgent.listen(s.options.clips.caller, agents[at]); err != nil {
@@ -189,8 +202,8 @@ func (s *stage) step(ctx context.Context, row *Row) (Step, error) {
 	return step, nil
 }
 
-// profile keeps what the bridge spends its time and its memory on, outside of the measured interval.
-func (s *stage) profile(ctx context.Context, row *Row, calls int) error {
+// profile keeps what the bridge spends its time and its memory on with the calls that there are.
+func (s *stage) profile(ctx context.Context, row *Row) error {
 	if s.options.Profile <= 0 {
 		return nil
 	}
@@ -198,7 +211,7 @@ func (s *stage) profile(ctx context.Context, row *Row, calls int) error {
 		"cpu":  fmt.Sprintf("/debug/pprof/profile?seconds=%.0f", s.options.Profile.Seconds()),
 		"heap": "/debug/pprof/heap",
 	} {
-		name := fmt.Sprintf("%s-%s-%d.%s.pb.gz", row.Candidate, row.Mode, calls, kind)
+		name := fmt.Sprintf("%s-%s-%d.%s.pb.gz", row.Candidate, row.Mode, len(s.calls), kind)
 		if err := download(ctx, s.bridge.Debug+path, filepath.Join(s.options.Folder, name)); err != nil {
 			return fmt.Errorf("take %s profile: %w", kind, err)
 		}

@@ -23,8 +23,11 @@ type Step struct {
 	Calls   int     `json:"calls"`
 	Seconds float64 `json:"seconds"`
 	// CPUPerCall is the bridge's CPU time in milliseconds for one second of one call. Used is the share of its CPUs.
-	CPUPerCall float64 `json:"cpu_ms_per_call_second"`
-	Used       float64 `json:"share_of_cpus"`
+	// CPUPerPacket is it in microseconds for each packet that came through, there should be 100 of a call in a second:
+	// the one to compare when many did not.
+	CPUPerCall   float64 `json:"cpu_ms_per_call_second"`
+	Used         float64 `json:"share_of_cpus"`
+	CPUPerPacket float64 `json:"cpu_us_per_packet"`
 	// Waited is the share of the time in which threads of the bridge wanted to run and others had the CPU: above a few
 	// per cent the machine did something else, and lateness is not the bridge's. BusyCPUs says how busy each CPU of the
 	// machine was, with whatever; LoadUsed how many CPUs the load took.
@@ -78,9 +81,13 @@ func newStep(calls, procs int, idle, before, after usage) Step {
 	return s
 }
 
-// good says that the audio did not suffer.
-func (s *Step) good() bool {
-	return min(s.AtPhone.Delivered, s.AtAgent.Delivered) >= minDelivered && max(s.AtPhone.P99, s.AtAgent.P99) <= maxLate
+// good says that the audio did not suffer; on a busy machine, that the bridge did its work.
+func (s *Step) good(busy bool) bool {
+	delivered := min(s.AtPhone.Delivered, s.AtAgent.Delivered)
+	if busy {
+		return delivered >= minDone
+	}
+	return delivered >= minDelivered && max(s.AtPhone.P99, s.AtAgent.P99) <= maxLate
 }
 
 // end says why a step is the last one, empty if it is not.
@@ -88,20 +95,19 @@ func (s *Step) end(busy bool) string {
 	switch {
 	case s.Used >= usedUp:
 		return "the bridge used up its CPUs"
-	case busy:
+	case s.good(busy):
 		return ""
-	case !s.good() && s.Used >= 0.85:
+	case s.Used >= nearlyUsedUp:
 		return "the audio suffered"
-	case !s.good():
+	default:
 		return "the audio suffered while the bridge had CPU to spare: see the load and what else the machine did"
 	}
-	return ""
 }
 
-// best is the step with the most calls whose audio did not suffer, nil if there is none. On a busy machine any will do.
+// best is the step with the most calls whose audio did not suffer, nil if there is none.
 func (r *Row) best() *Step {
 	for i := len(r.Steps) - 1; i >= 0; i-- {
-		if r.busy || r.Steps[i].good() {
+		if r.Steps[i].good(r.busy) {
 			return &r.Steps[i]
 		}
 	}
@@ -121,10 +127,13 @@ func (r *Row) at(calls int) *Step {
 // fit is a straight line through the CPU use of a row, in CPUs: base + perCall * calls.
 type fit struct{ base, perCall float64 }
 
-// fitted finds the line with the least squares. It needs two steps.
+// fitted finds the line with the least squares through the steps whose audio did not suffer. It needs two.
 func (r *Row) fitted(procs int) (f fit, ok bool) {
 	var n, sx, sy, sxx, sxy float64
 	for _, s := range r.Steps {
+		if !s.good(r.busy) {
+			continue // it did less than its work
+		}
 		x, y := float64(s.Calls), s.Used*float64(procs)
 		n, sx, sy, sxx, sxy = n+1, sx+x, sy+y, sxx+x*x, sxy+x*y
 	}

@@ -91,6 +91,14 @@ func receive(calls [][]arrival, length time.Duration) (r Reception) {
 	return r
 }
 
+// total is how many packets came in all calls.
+func total(calls [][]arrival) (n int) {
+	for _, packets := range calls {
+		n += len(packets)
+	}
+	return n
+}
+
 // lateness of each packet against the earliest one of the same source: how much longer it was on its way.
 func lateness(packets []arrival) []time.Duration {
 	late := make([]time.Duration, 0, len(packets))

@@ -44,9 +44,9 @@ func section(o *Options, rows []Row) report.Section {
 }
 
 func costs(rows []Row) report.Table {
-	t := report.Table{Title: "CPU", Columns: []string{"bridge, mode", "calls", "ms/call-s", "core", "stolen", "load's CPUs", "alloc/call-s", "kB/call-s", "GCs", "GC pause ms"}}
+	t := report.Table{Title: "CPU", Columns: []string{"bridge, mode", "calls", "ms/call-s", "µs/packet", "core", "stolen", "load's CPUs", "alloc/call-s", "kB/call-s", "GCs", "GC pause ms"}}
 	each(rows, func(r *Row, s *Step) {
-		t.Add(r.name(), fmt.Sprint(s.Calls), fmt.Sprintf("%.2f", s.CPUPerCall), percent(s.Used), percent(s.Waited),
+		t.Add(r.name(), fmt.Sprint(s.Calls), fmt.Sprintf("%.2f", s.CPUPerCall), fmt.Sprintf("%.1f", s.CPUPerPacket), percent(s.Used), percent(s.Waited),
 			fmt.Sprintf("%.2f", s.LoadUsed), fmt.Sprintf("%.0f", s.Allocations), fmt.Sprintf("%.0f", s.AllocatedBytes/1000),
 			fmt.Sprintf("%.0f", s.GCs), fmt.Sprintf("%.2f", s.GCPause))
 	})
@@ -105,7 +105,7 @@ func ratios(rows []Row) report.Table {
 
 func fits(o *Options, rows []Row) report.Table {
 	t := report.Table{
-		Title:   fmt.Sprintf("Calls per core at %.0f %%: straight line through all steps", 100*perCore),
+		Title:   fmt.Sprintf("Calls per core at %.0f %%: straight line through the good steps", 100*perCore),
 		Columns: []string{"bridge, mode", "calls per core", "base, % of a core", "ms/call-s", "ended because"},
 	}
 	for i := range rows {

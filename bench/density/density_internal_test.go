@@ -1,0 +1,153 @@
+package density
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/livekit-connector/livekit-connector/bench/report"
+	"github.com/livekit-connector/livekit-connector/bench/speech"
+)
+
+// stream is n packets, 20 ms apart, each late by what late says of its number.
+func stream(n int, late func(int) time.Duration) (packets []arrival) {
+	start := time.Unix(1_800_000_000, 0)
+	for i := range n {
+		packets = append(packets, arrival{
+			at: start.Add(time.Duration(i)*speech.FrameDuration + late(i)), source: 7,
+			sequence: uint16(65530 + i), timestamp: uint32(1<<32 - 960*3 + 960*i),
+		})
+	}
+	return packets
+}
+
+func onTime(int) time.Duration { return 0 }
+
+func TestLatenessIsAgainstTheEarliestPacket(t *testing.T) {
+	late := lateness(stream(5, func(i int) time.Duration {
+		return []time.Duration{5, 9, 3, 30, 5}[i] * time.Millisecond
+	}))
+	require.Equal(t, []time.Duration{2e6, 6e6, 0, 27e6, 2e6}, late)
+}
+
+func TestASourceThatStartsAnewIsMeasuredByItself(t *testing.T) {
+	first, second := stream(3, onTime), stream(3, onTime)
+	for i := range second {
+		second[i].source, second[i].at = 8, second[i].at.Add(time.Minute)
+	}
+	require.Equal(t, make([]time.Duration, 6), lateness(append(first, second...)))
+}
+
+func TestReceptionCountsEachCallByItself(t *testing.T) {
+	whole := stream(50, onTime)
+	half := stream(25, onTime)
+	r := receive([][]arrival{whole, half}, time.Second)
+	require.InDelta(t, 0.75, r.Delivered, 1e-9)
+	require.InDelta(t, 0.5, r.Worst, 1e-9)
+	require.InDelta(t, 20, r.LongestPause, 1e-9)
+	require.Zero(t, r.Max)
+
+	double := append(stream(50, onTime), stream(50, onTime)...)
+	require.InDelta(t, 0.5, receive([][]arrival{double, nil}, time.Second).Delivered, 1e-9, "too much of one is not enough of the other")
+	require.Zero(t, receive([][]arrival{nil}, time.Second).Delivered)
+}
+
+func TestAClipIsHeardWhenItCameWhole(t *testing.T) {
+	clip, err := speech.Participant(speech.AgentFile)
+	require.NoError(t, err)
+	var packets []arrival
+	for i := range 2 * len(clip.Packets) {
+		if i%20 != 7 { // one in twenty is lost
+			packets = append(packets, arrival{sequence: uint16(65500 + i), payload: clip.Packets[i%len(clip.Packets)]})
+		}
+	}
+	var s Sound
+	require.NoError(t, s.listen(clip, packets))
+	require.Equal(t, 1, s.Good, s.Verdicts)
+
+	other, err := speech.Caller(speech.CallerFile)
+	require.NoError(t, err)
+	require.NoError(t, s.listen(other, packets))
+	require.Equal(t, 2, s.Calls)
+	require.Equal(t, 1, s.Good, s.Verdicts)
+}
+
+func TestAStepIsTheDifferenceBetweenTwoMoments(t *testing.T) {
+	at := time.Unix(1_800_000_000, 0)
+	idle := usage{resident: 40e6, files: 10, sockets: 8, metrics: map[string]float64{"go_goroutines": 20}}
+	before := usage{at: at, cpu: time.Second, waited: time.Second, load: time.Second, busy: []time.Duration{0, 0}, metrics: map[string]float64{
+		"go_memstats_mallocs_total": 1000, "go_gc_duration_seconds_count": 4,
+	}}
+	after := usage{
+		at: at.Add(10 * time.Second), cpu: 5 * time.Second, waited: 2 * time.Second, load: 9 * time.Second,
+		busy: []time.Duration{9 * time.Second, 5 * time.Second}, resident: 80e6, files: 490, sockets: 448, threads: 9,
+		metrics: map[string]float64{"go_goroutines": 2260, "go_memstats_mallocs_total": 81000, "go_gc_duration_seconds_count": 6},
+	}
+	s := newStep(40, 1, idle, before, after)
+	require.InDelta(t, 10, s.CPUPerCall, 1e-9, "4 s for 400 call-seconds")
+	require.InDelta(t, 0.4, s.Used, 1e-9)
+	require.InDelta(t, 0.1, s.Waited, 1e-9)
+	require.InDelta(t, 0.8, s.LoadUsed, 1e-9)
+	require.InDelta(t, 1e6, s.Memory, 1e-9)
+	require.InDelta(t, 56, s.Goroutines, 1e-9)
+	require.InDelta(t, 11, s.Sockets, 1e-9)
+	require.InDelta(t, 12, s.Files, 1e-9)
+	require.InDelta(t, 200, s.Allocations, 1e-9)
+	require.InDelta(t, 2, s.GCs, 1e-9)
+	require.Equal(t, []float64{0.9, 0.5}, s.BusyCPUs)
+}
+
+func rowOf(candidate string, mode Mode, cost func(calls int) float64, calls ...int) Row {
+	r := Row{Candidate: candidate, Mode: mode}
+	for _, n := range calls {
+		heard := Reception{Delivered: 1, Worst: 1}
+		r.Steps = append(r.Steps, Step{
+			Calls: n, CPUPerCall: 1000 * cost(n) / float64(n), Used: cost(n), Memory: 1e6, AtPhone: heard, AtAgent: heard,
+		})
+	}
+	return r
+}
+
+func TestCapacityIsReadFromTheLine(t *testing.T) {
+	r := rowOf(Ours, Relay, func(n int) float64 { return 0.05 + 0.0051*float64(n) }, 10, 20, 40, 80)
+	require.Equal(t, "~127", r.capacity(1), "beyond what was measured")
+	r = rowOf(Ours, Relay, func(n int) float64 { return 0.05 + 0.0051*float64(n) }, 10, 80, 160)
+	require.Equal(t, "127", r.capacity(1))
+	r = rowOf(Ours, Relay, func(int) float64 { return 0.3 }, 10)
+	require.Equal(t, "-", r.capacity(1), "one point is no line")
+}
+
+func TestTargetsCompareTheBestOfBoth(t *testing.T) {
+	rows := []Row{
+		rowOf(Ours, Relay, func(n int) float64 { return 0.005 * float64(n) }, 10, 80),
+		rowOf(Reference, Relay, func(n int) float64 { return 0.045 * float64(n) }, 10, 20),
+	}
+	verdicts := targets(rows)
+	require.Equal(t, report.Met, verdicts[0].Outcome)
+	require.Equal(t, "9.0x (45.0 ms at 20 / 5.00 ms at 80)", verdicts[0].Got)
+	require.Equal(t, report.Missed, verdicts[1].Outcome)
+	require.Equal(t, report.NotMeasured, verdicts[2].Outcome)
+	require.Equal(t, report.Met, verdicts[3].Outcome)
+
+	rows[0].Steps[1].AtPhone.Delivered = 0.9
+	require.Equal(t, report.NotMeasured, targets(rows)[0].Outcome, "80 calls that nobody understands do not count")
+	rows[0].Steps[1].AtPhone.Delivered = 0.97
+	rows[0].busy = true
+	require.Equal(t, report.Met, targets(rows)[0].Outcome, "on a busy machine a little loss is not the bridge's")
+}
+
+func TestARowEndsWhenThereIsNoMore(t *testing.T) {
+	fine := Reception{Delivered: 1}
+	s := Step{Used: 0.5, AtPhone: fine, AtAgent: fine}
+	require.Empty(t, s.end(false))
+	s.AtAgent.P99 = 2 * maxLate
+	require.Contains(t, s.end(false), "CPU to spare")
+	require.Empty(t, s.end(true))
+	s.AtAgent.Delivered = 0.9
+	require.NotEmpty(t, s.end(true), "so little means that the bridge does not do its work")
+	s.Used = 0.9
+	require.Equal(t, "the audio suffered", s.end(false))
+	s.Used = 0.96
+	require.Equal(t, "the bridge used up its CPUs", s.end(true))
+}
