@@ -1,130 +1,141 @@
 package e2e_test
 
 import (
+	"context"
 	"fmt"
-	"os"
-	"runtime"
-	"strings"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta"
 )
 
-// Two hundred calls, ten at a time, leave nothing: no goroutine, no socket, no call at Meta. The test is not parallel, so
+const (
+	// churnAtOnce is how many calls there are at a time, half in each direction.
+	churnAtOnce = 10
+	churnRounds = 20
+)
+
+// Two hundred calls leave nothing: no goroutine, no socket, no other file, no call at Meta. The test is not parallel, so
 // that what is counted is its own.
 func TestTwoHundredCallsLeaveNothing(t *testing.T) {
-	w := newWorld(t, worldOptions{})
-	a := w.newApplication(nil)
-	round := func(n int) {
-		calls := make([]*fakemeta.Call, n)
-		for i := range calls {
-			var err error
-			calls[i], err = w.meta.User(fmt.Sprintf("1555000%04d", 3000+i)).Call(wait(t), numberID)
-			require.NoError(t, err)
-		}
-		for i, c := range calls {
-			require.NoError(t, a.wait("accept", c.ID()).err)
-			if i%2 == 0 {
-				require.NoError(t, c.HangUp())
-				continue
-			}
-			_, err := a.sdk.do(wait(t), "disconnect", options{"whatsappCallId": c.ID(), "whatsappApiKey": metaToken})
-			require.NoError(t, err)
-		}
-		for _, c := range calls {
-			requireOver(t, c)
-		}
-		require.NoError(t, w.app.Node().WaitEmpty(wait(t)))
+	w := newWorld(t, worldOptions{meta: func(o *fakemeta.Options) {
+		o.Timing.Connect, o.Timing.Ringing = 50*time.Millisecond, 100*time.Millisecond
+	}})
+	a := w.newApplication(func(a *application) { a.connect = options{"waitUntilAnswered": true} })
+	c := churn{world: w, app: a, graph: portOf(t, w.meta.GraphURL())}
+	c.round() // what is made once and kept
+	before, others := settled(t, 20, func() []stack { return goroutines(t) }), counted(c.counts)
+	for range churnRounds {
+		c.round()
 	}
-	round(10) // what is made once and kept: connection pools, lazily started parts
-	goroutines, media := settled(t, goroutinesButHTTP), settled(t, udpSockets)
-	for range 20 {
-		round(10)
+	w.noSocketLeft()
+	until(t, func() string {
+		if n := counted(c.counts); n > others {
+			return fmt.Sprintf("%d files, %d before: %v", n, others, openFiles())
+		}
+		if n := counted(c.pooled); n > 2*churnAtOnce {
+			return fmt.Sprintf("%d ends of connections to Meta", n)
+		}
+		if now := goroutines(t); total(now) > total(before) {
+			return fmt.Sprintf("%d goroutines, %d before:\n\n%s", total(now), total(before), more(before, now))
+		}
+		return ""
+	})
+	shown := w.metrics()
+	for _, direction := range []string{"inbound", "outbound"} {
+		require.Contains(t, shown, fmt.Sprintf("livekit_connector_calls_active{direction=%q} 0", direction))
 	}
-	ctx := wait(t)
-	for goroutinesButHTTP() > goroutines+10 || udpSockets() > media || openFiles() > mostFiles {
-		runtime.Gosched()
-		require.NoError(t, ctx.Err(), "%d goroutines, %d before; %d UDP sockets, %d before; %d files: %v",
-			goroutinesButHTTP(), goroutines, udpSockets(), media, openFiles(), fileKinds())
-	}
-	require.Zero(t, w.meta.ActiveCalls())
-	require.Contains(t, w.metrics(), `livekit_connector_calls_active{direction="inbound"} 0`)
 }
 
-// mostFiles is more than the HTTP connections that clients and servers of the test keep in reserve, both ends of each in this
-// process, and less than a file for every other call.
-const mostFiles = 80
-
-// goroutinesButHTTP counts goroutines without those of HTTP connections, which are kept in reserve in changing number.
-func goroutinesButHTTP() int {
-	buf := make([]byte, 4<<20)
-	n := 0
-	for stack := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-		if !strings.Contains(stack, "net/http.(*persistConn)") && !strings.Contains(stack, "net/http.(*conn)") &&
-			!strings.Contains(stack, "net/http.(*connReader)") {
-			n++
-		}
-	}
-	return n
+// churn makes calls and ends them.
+type churn struct {
+	*world
+	app   *application
+	graph int // Meta's port
+	made  int // calls so far
 }
 
-// udpSockets counts the sockets of media.
-func udpSockets() int {
-	n := 0
-	for kind, count := range fileKinds() {
-		if strings.HasPrefix(kind, "udp") {
-			n += count
-		}
-	}
-	return n
-}
-
-// settled waits until a count has not changed for many looks.
-func settled(t *testing.T, count func() int) int {
+// round makes calls in both directions at once; half of each the user hangs up, half the business.
+func (c *churn) round() {
+	t := c.t
 	t.Helper()
-	ctx := wait(t)
-	last, same := count(), 0
-	for same < 50 && ctx.Err() == nil {
-		runtime.Gosched()
-		if n := count(); n != last {
-			last, same = n, 0
+	users := make([]*fakemeta.User, churnAtOnce)
+	dialled := make([]error, churnAtOnce)
+	calls := make([]*fakemeta.Call, churnAtOnce)
+	var dialling sync.WaitGroup
+	for i := range users {
+		c.made++
+		number := fmt.Sprintf("1555%07d", c.made)
+		users[i] = c.meta.User(number)
+		if i%2 == 0 {
+			var err error
+			calls[i], err = users[i].Call(wait(t), numberID)
+			require.NoError(t, err)
 			continue
 		}
-		same++
+		dialling.Go(func() {
+			dialled[i] = c.do("dial", dialRequest().with(options{"whatsappToPhoneNumber": number}))
+		})
 	}
-	return last
+	dialling.Wait()
+	for i, user := range users {
+		if i%2 == 0 {
+			require.NoError(t, c.app.wait("accept", calls[i].ID()).err)
+			continue
+		}
+		require.NoError(t, dialled[i])
+		var err error
+		calls[i], err = user.NextCall(wait(t))
+		require.NoError(t, err)
+		require.NoError(t, calls[i].Wait(wait(t), fakemeta.StateRinging))
+		require.NoError(t, calls[i].PickUp())
+	}
+	for i, call := range calls {
+		if i%2 == 1 {
+			require.NoError(t, c.app.wait("connect", call.ID()).err)
+		}
+		if i%4 < 2 {
+			require.NoError(t, call.HangUp())
+			continue
+		}
+		require.NoError(t, c.do("disconnect", options{"whatsappCallId": call.ID(), "whatsappApiKey": metaToken}))
+	}
+	for _, call := range calls {
+		requireOver(t, call)
+	}
+	require.NoError(t, c.world.app.Node().WaitEmpty(wait(t)))
+	require.Zero(t, c.meta.ActiveCalls())
+	c.noGoroutineLeft()
+	http.DefaultClient.CloseIdleConnections() // of the SDKs, the application's and the connector's
 }
 
-// openFiles counts the process's file descriptors, sockets among them.
-func openFiles() int {
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return 0
-	}
-	return len(entries)
+// do makes a request and ends its context, which the Go SDK keeps a goroutine for.
+func (c *churn) do(method string, args options) error {
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	_, err := c.app.sdk.do(ctx, method, args)
+	return err
 }
 
-// fileKinds says what the open files are.
-func fileKinds() map[string]int {
-	inodes := map[string]string{}
-	for _, kind := range []string{"tcp", "tcp6", "udp", "udp6"} {
-		table, _ := os.ReadFile("/proc/self/net/" + kind)
-		for line := range strings.Lines(string(table)) {
-			if f := strings.Fields(line); len(f) > 9 {
-				inodes["socket:["+f[9]+"]"] = kind + " state " + f[3]
-			}
-		}
-	}
-	kinds := map[string]int{}
-	entries, _ := os.ReadDir("/proc/self/fd")
-	for _, e := range entries {
-		name, _ := os.Readlink("/proc/self/fd/" + e.Name())
-		if kind, ok := inodes[name]; ok {
-			name = kind
-		}
-		kinds[name]++
-	}
-	return kinds
+// pooled are the connections between the connector and Meta. The connector keeps some in reserve, at most one for each
+// call there was at a time; both ends of each are in this process.
+func (c *churn) pooled(f file) bool { return f.connection() && f.between(c.graph) }
+
+// counts are the files that there may not be more of. Nothing varies in their number, now that the SDKs' connections are
+// closed.
+func (c *churn) counts(f file) bool { return !c.pooled(f) && !f.udp() }
+
+func portOf(t *testing.T, address string) int {
+	t.Helper()
+	u, err := url.Parse(address)
+	require.NoError(t, err)
+	port, err := strconv.Atoi(u.Port())
+	require.NoError(t, err)
+	return port
 }

@@ -20,6 +20,8 @@ type scene struct {
 	app      *application
 	call     *fakemeta.Call
 	listener *livekittest.Participant
+	// guests are further participants of the test.
+	guests []*livekittest.Participant
 }
 
 // newScene brings an inbound call to where both sides could talk.
@@ -44,6 +46,16 @@ func newScene(t *testing.T, room string, o worldOptions, change func(*applicatio
 	return s
 }
 
+// alone is nothingLeft for a test that is alone in the process: the test's own participants leave, and no socket is left.
+func (s *scene) alone() {
+	s.t.Helper()
+	s.nothingLeft(s.room)
+	for _, p := range append(s.guests, s.listener) {
+		require.NoError(s.t, p.Leave())
+	}
+	s.noSocketLeft()
+}
+
 // requireLeft waits until the caller left the room, and for which reason.
 func (s *scene) requireLeft(reason livekit.DisconnectReason) {
 	s.t.Helper()
@@ -62,8 +74,17 @@ func requireOver(t *testing.T, c *fakemeta.Call) {
 	}
 }
 
-func TestEndsOfAnInboundCall(t *testing.T) {
-	t.Parallel()
+// TestEnds is not parallel, and neither are its cases: a socket does not say whose it is.
+func TestEnds(t *testing.T) {
+	vanished := newVanished(t) // half a minute in which nobody hears of anything
+	t.Run("an inbound call", endsOfAnInboundCall)
+	t.Run("an outbound call that is not answered", endsOfAnOutboundCall)
+	t.Run("an outbound call without webhooks", endOfACallWithoutWebhooks)
+	t.Run("a node that goes down", endOfANode)
+	t.Run("a phone that vanishes", func(t *testing.T) { vanished.reaped(t) })
+}
+
+func endsOfAnInboundCall(t *testing.T) {
 	deaf := func(a *application) { a.ignoreTerminate = true }
 	tests := []struct {
 		name   string
@@ -101,7 +122,7 @@ func TestEndsOfAnInboundCall(t *testing.T) {
 			"another participant takes the identity", "end-duplicate", deaf, func(s *scene) {
 				p, err := s.livekit.Join(wait(s.t), livekittest.ParticipantOptions{Room: s.room, Identity: "caller"})
 				require.NoError(s.t, err)
-				s.t.Cleanup(func() { _ = p.Leave() })
+				s.guests = append(s.guests, p)
 			}, livekit.DisconnectReason_DUPLICATE_IDENTITY,
 		},
 		{
@@ -111,7 +132,6 @@ func TestEndsOfAnInboundCall(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
 			s := newScene(t, tt.room, worldOptions{}, tt.change)
 			tt.end(s)
 			requireOver(t, s.call)
@@ -122,16 +142,15 @@ func TestEndsOfAnInboundCall(t *testing.T) {
 			} else if tt.reason != livekit.DisconnectReason_DUPLICATE_IDENTITY { // to others that is one and the same participant
 				s.requireLeft(tt.reason)
 			}
-			s.nothingLeft(tt.room)
 			if tt.change == nil {
 				require.NoError(t, s.app.wait("disconnect", s.call.ID()).err, "the first word of the end is welcome")
 			}
+			s.alone()
 		})
 	}
 }
 
-func TestEndsOfAnOutboundCallThatIsNotAnswered(t *testing.T) {
-	t.Parallel()
+func endsOfAnOutboundCall(t *testing.T) {
 	tests := []struct {
 		name    string
 		room    string
@@ -151,11 +170,10 @@ func TestEndsOfAnOutboundCallThatIsNotAnswered(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
 			w := newWorld(t, worldOptions{})
 			listener, err := w.livekit.Join(wait(t), livekittest.ParticipantOptions{Room: tt.room, Identity: "listener"})
 			require.NoError(t, err)
-			defer func() { require.NoError(t, listener.Leave()) }()
+			t.Cleanup(func() { _ = listener.Leave() })
 			a := w.newApplication(nil)
 			dialled, err := a.sdk.do(wait(t), "dial", dialRequest().with(options{
 				"roomName": tt.room, "participantIdentity": "callee",
@@ -172,13 +190,14 @@ func TestEndsOfAnOutboundCallThatIsNotAnswered(t *testing.T) {
 			require.Zero(t, listener.Count(livekittest.Is(livekittest.EventTrackPublished, "callee")))
 			require.Zero(t, c.Heard().EarlyPackets, "no RTP before the pick-up")
 			w.nothingLeft(tt.room)
+			require.NoError(t, listener.Leave())
+			w.noSocketLeft()
 		})
 	}
 }
 
 // The application never hears of Meta's webhooks, or has crashed.
-func TestDialledCallWithoutWebhooksIsEnded(t *testing.T) {
-	t.Parallel()
+func endOfACallWithoutWebhooks(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	sdk := newGoSDK(w.url, w.livekit.APIKey(), w.livekit.APISecret())
 	_, err := sdk.do(wait(t), "dial", dialRequest().with(options{"roomName": "out-no-webhook", "ringingTimeout": "2s"}))
@@ -187,30 +206,37 @@ func TestDialledCallWithoutWebhooksIsEnded(t *testing.T) {
 	require.NoError(t, err)
 	requireOver(t, c)
 	w.nothingLeft("out-no-webhook")
+	w.noSocketLeft()
 }
 
-// A phone that vanishes sends no farewell, and neither does Meta. Thirty real seconds, once; internal/call does the same
-// in fake time.
-func TestCallThatNobodyEndsIsReaped(t *testing.T) {
-	t.Parallel()
+// vanished is a call whose phone sends no farewell, and neither does Meta. Thirty real seconds, once; internal/call does
+// the same in fake time.
+type vanished struct{ *scene }
+
+func newVanished(t *testing.T) vanished {
+	t.Helper()
 	s := newScene(t, "end-vanished", worldOptions{config: func(c *app.Config) { c.MediaTimeout = 30 * time.Second }},
 		func(a *application) { a.ignoreTerminate = true })
 	s.call.Vanish()
+	return vanished{s}
+}
+
+func (s vanished) reaped(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	_, err := s.listener.Wait(ctx, livekittest.Is(livekittest.EventLeft, "caller"))
 	require.NoError(t, err)
 	require.NoError(t, s.app.w.app.Node().WaitEmpty(ctx))
 	requireOver(t, s.call)
-	s.nothingLeft(s.room)
+	s.alone()
 	require.Contains(t, s.log.String(), `"reason":"media_`, "said with its cause")
 	require.Contains(t, s.metrics(), "livekit_connector_reaped_calls_total{reason=\"media_")
 }
 
-func TestNodeThatGoesDownHangsUp(t *testing.T) {
-	t.Parallel()
+func endOfANode(t *testing.T) {
 	s := newScene(t, "end-shutdown", worldOptions{}, func(a *application) { a.ignoreTerminate = true })
 	require.NoError(t, s.stop())
 	requireOver(t, s.call)
 	s.requireLeft(livekit.DisconnectReason_CLIENT_INITIATED)
+	s.alone()
 }

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -71,6 +72,12 @@ type world struct {
 	signals chan os.Signal
 	// stopped is closed when the connector is down.
 	stopped chan struct{}
+
+	// label is what the connector's goroutines are known by.
+	label string
+	// idle and files are the connector's goroutines and the process's open files before the first call.
+	idle  []stack
+	files map[string]file
 }
 
 type worldOptions struct {
@@ -83,7 +90,7 @@ type worldOptions struct {
 // newWorld starts all of it; the end of the test takes it down and checks that nothing is left.
 func newWorld(t *testing.T, o worldOptions) *world {
 	t.Helper()
-	w := &world{t: t, livekit: o.livekit, registry: prometheus.NewRegistry(), log: &lockedBuffer{}}
+	w := &world{t: t, livekit: o.livekit, registry: prometheus.NewRegistry(), log: &lockedBuffer{}, label: rand.Text()}
 	if w.livekit == nil {
 		w.livekit = liveKit
 	}
@@ -119,19 +126,27 @@ func newWorld(t *testing.T, o worldOptions) *world {
 			t.Logf("connector's log:\n%s", w.log)
 		}
 	})
-	w.app, err = app.New(c, app.Options{Logger: log, Registry: w.registry})
+	w.labelled(func() { w.app, err = app.New(c, app.Options{Logger: log, Registry: w.registry}) })
 	require.NoError(t, err)
+	w.run()
+	t.Cleanup(func() { require.NoError(t, w.stop()) })
+	w.idle, w.files = settled(t, 2, w.own), openFiles() // what was tried out at the start closes
+	return w
+}
+
+// run serves until stop.
+func (w *world) run() {
 	w.url = w.app.URL()
 	ctx, cancel := context.WithCancel(context.Background())
 	w.signals, w.stopped = make(chan os.Signal, 3), make(chan struct{})
 	var runErr error
-	go func() {
-		defer close(w.stopped)
-		runErr = w.app.Run(ctx, w.signals)
-	}()
+	w.labelled(func() {
+		go func() {
+			defer close(w.stopped)
+			runErr = w.app.Run(ctx, w.signals)
+		}()
+	})
 	w.stop = sync.OnceValue(func() error { cancel(); <-w.stopped; return runErr })
-	t.Cleanup(func() { require.NoError(t, w.stop()) })
-	return w
 }
 
 // wait returns a context for waiting for one event.
@@ -221,6 +236,8 @@ func (a *application) handle(ctx context.Context, c fakemeta.CallEvent) {
 }
 
 func (a *application) do(ctx context.Context, method, callID string, args options) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // the Go SDK keeps a goroutine until then
 	res, err := a.sdk.do(ctx, method, args)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -277,7 +294,8 @@ func (w *world) newApplication(change func(*application)) *application {
 	return a
 }
 
-// nothingLeft checks that a call left nothing behind: at Meta, in the room, in the process.
+// nothingLeft checks that calls left nothing behind: at Meta, in the room, in the connector, whose sockets each have a
+// goroutine that reads them.
 func (w *world) nothingLeft(room string) {
 	w.t.Helper()
 	require.NoError(w.t, w.app.Node().WaitEmpty(wait(w.t)))
@@ -286,6 +304,7 @@ func (w *world) nothingLeft(room string) {
 	for w.callersIn(ctx, room) > 0 { // a join that was cut short is taken back behind its call
 		require.NoError(w.t, ctx.Err(), "the caller's participant is still in the room")
 	}
+	w.noGoroutineLeft()
 }
 
 // callersIn counts the connector's participants in a room.
