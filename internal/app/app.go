@@ -79,6 +79,10 @@ func New(c Config, opts Options) (_ *App, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up media to meta: %w", err)
 	}
+	audio, err := c.Media.audio()
+	if err != nil {
+		return nil, err
+	}
 	graph, err := a.newGraph(opts.Registry)
 	if err != nil {
 		return nil, err
@@ -88,7 +92,7 @@ func New(c Config, opts Options) (_ *App, err error) {
 	keys := auth.NewFileBasedKeyProviderFromMap(keyMap(&c))
 	a.node, err = node.New(node.Options{
 		ID: nodeID(), Bus: bus, LiveKitURL: c.WebSocketURL(), Secret: keys.GetSecret,
-		Meta: stack, Graph: graph, Pacer: pacer, Timeouts: timeouts(&c), MaxCalls: c.MaxActiveCalls,
+		Meta: stack, Graph: graph, Pacer: pacer, Audio: audio, Timeouts: timeouts(&c), MaxCalls: c.MaxActiveCalls,
 		NumberAttributes: c.Participant.PhoneNumberAttributes, Registerer: opts.Registry, Logger: a.log,
 	})
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/livekit-connector/livekit-connector/internal/app/settings"
+	"github.com/livekit-connector/livekit-connector/media"
 )
 
 // EnvPrefix begins every environment variable that LiveKit's other services do not know.
@@ -41,6 +42,7 @@ type Config struct {
 
 	WhatsApp    WhatsAppConfig    `yaml:"whatsapp"`
 	Participant ParticipantConfig `yaml:"participant"`
+	Media       MediaConfig       `yaml:"media"`
 	RTC         RTCConfig         `yaml:"rtc"`
 	Logging     LoggingConfig     `yaml:"logging"`
 }
@@ -55,6 +57,33 @@ type WhatsAppConfig struct {
 // ParticipantConfig is about what the room sees of a call.
 type ParticipantConfig struct {
 	PhoneNumberAttributes bool `yaml:"phone_number_attributes" group:"Participant" help:"Put both phone numbers into the participant's attributes, where everybody in the room reads them."`
+}
+
+// MediaConfig is about what happens to the audio between a phone and its room.
+type MediaConfig struct {
+	Mode            string       `yaml:"mode" group:"Audio" help:"auto relays the room's packets as they are while one voice is heard that Meta can take, and the phone's always; transcode decodes, mixes and encodes both directions, for level control. A call can choose by its participant attribute lk.connector.media."`
+	MaxRelayBitrate int          `yaml:"max_relay_bitrate" help:"A track of the room above this many bits per second is encoded anew for the phone. 0 means no limit."`
+	MaxVoices       int          `yaml:"max_voices" help:"Tracks of one room that are decoded and mixed at once, those that speak first."`
+	GainToPhone     int          `yaml:"gain_to_phone" help:"Amplify what the phone hears, in dB; negative is softer. Anything but 0 transcodes that direction."`
+	GainToRoom      int          `yaml:"gain_to_room" help:"Amplify what the room hears of the phone, in dB; negative is softer. Anything but 0 transcodes that direction."`
+	G711            string       `yaml:"g711" help:"G.711 with Meta, for numbers whose settings list PCMU or PCMA: off never, fallback when Meta has no Opus, prefer whenever Meta has it. Such calls are transcoded."`
+	Opus            OpusConfig   `yaml:"opus"`
+	Jitter          JitterConfig `yaml:"jitter"`
+}
+
+// OpusConfig is how audio for the phone is encoded, when it is not relayed.
+type OpusConfig struct {
+	Bitrate      int  `yaml:"bitrate" help:"Bits per second of what is encoded for the phone. Meta asks for 20000."`
+	Complexity   int  `yaml:"complexity" help:"Effort of the encoder for the phone, 1 to 10: CPU for quality."`
+	ExpectedLoss int  `yaml:"expected_loss" help:"Loss in percent that the encoder guards against even if Meta reports less; more if Meta reports more."`
+	FEC          bool `yaml:"fec" help:"Send each packet's speech once more, coarsely, in the next one, as far as loss is expected (in-band FEC)."`
+}
+
+// JitterConfig bounds how long packets wait for each other before they are decoded. Within the bounds the delay follows
+// the network. Relayed packets never wait.
+type JitterConfig struct {
+	MinDelay time.Duration `yaml:"min_delay" help:"Least that decoded audio is held back."`
+	MaxDelay time.Duration `yaml:"max_delay" help:"Most that decoded audio is held back for packets that are late."`
 }
 
 // RTCConfig is about the UDP sockets of calls with Meta, one socket for each call. Rooms are joined as any LiveKit
@@ -109,6 +138,12 @@ func DefaultConfig() Config {
 		WhatsApp: WhatsAppConfig{
 			GraphURL:       "https://graph.facebook.com",
 			RequestTimeout: 5 * time.Second,
+		},
+		Media: MediaConfig{
+			Mode: media.ModeAuto.String(), MaxRelayBitrate: media.DefaultMaxRelayBitrate, MaxVoices: media.DefaultMaxVoices,
+			G711:   g711Off,
+			Opus:   defaultOpus(),
+			Jitter: JitterConfig{MinDelay: 10 * time.Millisecond, MaxDelay: 300 * time.Millisecond},
 		},
 		RTC:     RTCConfig{UseIPv6: true},
 		Logging: LoggingConfig{Level: "info"},

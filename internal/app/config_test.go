@@ -110,6 +110,9 @@ func TestEveryKeyCanBeSetByFlagAndEnvironment(t *testing.T) {
 		"rtc.ice_servers": `[{"urls": ["stun:s.example.com"]}]`, "keys": "{other: secret}", "logging.level": "debug",
 		"allow_empty_grants": "false", "rtc.use_ipv6": "false",
 		"health_port": "9001", "prometheus_port": "9002",
+		"media.mode": "transcode", "media.g711": "prefer", "media.max_voices": "7", "media.gain_to_phone": "6",
+		"media.gain_to_room": "-6", "media.opus.complexity": "9", "media.opus.expected_loss": "10", "media.opus.fec": "false",
+		"media.jitter.min_delay": "20ms", "media.jitter.max_delay": "500ms",
 	}
 	for _, f := range ConfigFields() {
 		if strings.HasSuffix(f.Key, "_file") {

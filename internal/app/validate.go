@@ -23,6 +23,7 @@ func (c *Config) Validate() error {
 	v.ports(c)
 	v.calls(c)
 	v.whatsApp(&c.WhatsApp)
+	v.media(&c.Media)
 	v.rtc(&c.RTC)
 	v.logging(&c.Logging)
 	return errors.Join(v.problems...)
@@ -154,6 +155,44 @@ func (v *validation) whatsApp(c *WhatsAppConfig) {
 		}
 	}
 	v.between("whatsapp.request_timeout", c.RequestTimeout, 100*time.Millisecond, 8*time.Second)
+}
+
+func (v *validation) media(c *MediaConfig) {
+	v.oneOf("media.mode", c.Mode, mediaModes)
+	v.oneOf("media.g711", c.G711, g711Policies)
+	if c.MaxRelayBitrate != 0 {
+		v.within("media.max_relay_bitrate", c.MaxRelayBitrate, minBitrate, maxBitrate)
+	}
+	v.within("media.max_voices", c.MaxVoices, 1, 100)
+	v.within("media.gain_to_phone", c.GainToPhone, -maxGain, maxGain)
+	v.within("media.gain_to_room", c.GainToRoom, -maxGain, maxGain)
+	v.within("media.opus.bitrate", c.Opus.Bitrate, minBitrate, maxBitrate)
+	v.within("media.opus.complexity", c.Opus.Complexity, 1, 10)
+	v.within("media.opus.expected_loss", c.Opus.ExpectedLoss, 0, 100)
+	v.between("media.jitter.min_delay", c.Jitter.MinDelay, 10*time.Millisecond, time.Second)
+	v.between("media.jitter.max_delay", c.Jitter.MaxDelay, 20*time.Millisecond, 2*time.Second)
+	if c.Jitter.MaxDelay < c.Jitter.MinDelay {
+		v.add("media.jitter.max_delay", "%s is below min_delay %s", c.Jitter.MaxDelay, c.Jitter.MinDelay)
+	}
+}
+
+const (
+	// What Opus takes (RFC 6716 section 2.1.1), in bits per second.
+	minBitrate, maxBitrate = 6000, 510_000
+	// maxGain is a hundredfold of the power, in dB: more is no level any more but a mistake.
+	maxGain = 20
+)
+
+func (v *validation) within(key string, n, least, most int) {
+	if n < least || n > most {
+		v.add(key, "%d is not between %d and %d", n, least, most)
+	}
+}
+
+func (v *validation) oneOf(key, text string, values []string) {
+	if !slices.Contains(values, text) {
+		v.add(key, "%q is not one of %s", text, strings.Join(values, ", "))
+	}
 }
 
 func (v *validation) rtc(c *RTCConfig) {

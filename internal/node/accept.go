@@ -36,6 +36,10 @@ func (n *Node) accept(
 			n.table.drop(id) // nothing was said to Meta: the same call may be accepted with a better SDP
 		}
 	}()
+	audio, err := n.audio(r.GetParticipantAttributes())
+	if err != nil {
+		return nil, err
+	}
 	leg, answer, err := n.opts.Meta.Answer(ctx, r.GetSdp().GetSdp())
 	if err != nil {
 		return nil, fmt.Errorf("answer meta's offer: %w", err)
@@ -54,7 +58,7 @@ func (n *Node) accept(
 	e := &entry{apiKey: req.GetApiKey(), creds: creds, room: p.room}
 	log := n.log.With("room", p.room, "participant", p.identity)
 	e.call = call.New(n.calls, call.Options{
-		ID: id, Direction: call.Inbound, Meta: metaLeg{leg}, Pacer: n.opts.Pacer, Timeouts: n.opts.Timeouts,
+		ID: id, Direction: call.Inbound, Meta: metaLeg{leg}, Pacer: n.opts.Pacer, Audio: audio, Timeouts: n.opts.Timeouts,
 		Graph: graph{client: n.opts.Graph, creds: creds, callID: id, answer: answer, opaque: r.GetWhatsappBizOpaqueCallbackData()},
 		Join:  n.join(e.apiKey, p, log), WaitForRoom: r.GetWaitUntilAnswered(),
 		SetupDeadline: answerBy(ctx, req), RoomDeadline: roomDeadline(r), Started: timeOf(req.GetReceivedAt()),

@@ -18,7 +18,11 @@ import (
 func (n *Node) dial(
 	ctx context.Context, req *connectorpb.StartCallRequest, r *livekit.DialWhatsAppCallRequest,
 ) (*connectorpb.StartCallResponse, error) {
-	if err := n.table.admit(); err != nil {
+	audio, err := n.audio(r.GetParticipantAttributes())
+	if err != nil {
+		return nil, err
+	}
+	if err = n.table.admit(); err != nil {
 		return nil, err
 	}
 	placed := false
@@ -59,7 +63,7 @@ func (n *Node) dial(
 	e := &entry{apiKey: req.GetApiKey(), creds: creds, room: p.room}
 	log := n.log.With("room", p.room, "participant", p.identity)
 	e.call = call.New(n.calls, call.Options{
-		ID: id, Direction: call.Outbound, Meta: metaLeg{leg}, Pacer: n.opts.Pacer, Timeouts: timeouts,
+		ID: id, Direction: call.Outbound, Meta: metaLeg{leg}, Pacer: n.opts.Pacer, Audio: audio, Timeouts: timeouts,
 		Graph: graph{client: n.opts.Graph, creds: creds, callID: id},
 		Join:  n.join(e.apiKey, p, log), Started: timeOf(req.GetReceivedAt()), Logger: log, Observer: n.metrics,
 	})

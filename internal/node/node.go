@@ -48,7 +48,9 @@ type Options struct {
 	// Graph speaks to Meta's calling API.
 	Graph *whatsapp.Client
 	// Pacer paces all streams to Meta. The node does not close it.
-	Pacer    *media.Pacer
+	Pacer *media.Pacer
+	// Audio says how calls treat audio. A call's participant attribute AttributeMedia overrides its mode.
+	Audio    call.Audio
 	Timeouts call.Timeouts
 	// MaxCalls bounds the calls held at once; zero means no bound.
 	MaxCalls int
