@@ -137,7 +137,7 @@ func TestWhereStreamsContinueTheLine(t *testing.T) {
 				if i == 20 {
 					want += tt.gap * ticks
 				}
-				require.EqualValues(t, want, times[i]-times[i-1], "packet %d", i)
+				require.Equal(t, want, times[i]-times[i-1], "packet %d", i)
 			}
 			require.Equal(t, tt.restarts, b.Stats().Restarts)
 		})

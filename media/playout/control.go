@@ -9,11 +9,11 @@ import (
 const (
 	// opEvery is the least number of Reads between two changes of length in speech.
 	opEvery = 3
-	// opPatience is how many Reads a change waits for a sound it does no harm to.
-	opPatience = 25
 	// opAlike is how alike two periods have to be for one of them to be dropped or
-	// said twice.
-	opAlike = 0.6
+	// said twice; after opPatience Reads that a change has waited, opHardlyAlike.
+	opAlike       = 0.85
+	opHardlyAlike = 0.5
+	opPatience    = 25
 	// opMost is the most that is cut or put in at once where pitch does not matter.
 	opMost = 12 * time.Millisecond
 	// slack keeps the margin from being lowered and raised in turn.
@@ -74,11 +74,18 @@ func (v *Voice) adjust(n int) {
 	case excess >= 0 && v.buf.Settled() && v.ready():
 		v.shorten(grain, v.pitch.most, quiet)
 		v.produce(n)
-	case over > 0:
-		v.shorten(over, over, quiet)
 	default:
 		c.waiting = 0
+		if over > 0 {
+			v.shorten(over, over, quiet)
+		}
 	}
+}
+
+// likely reports whether two periods are alike enough for a change that is due.
+func (c *control) likely(alike float64) bool {
+	c.waiting++
+	return alike >= opAlike || c.waiting > opPatience && alike >= opHardlyAlike
 }
 
 // margin is how early the fastest packet is there for the next Read that needs
@@ -114,7 +121,7 @@ func (v *Voice) shorten(k, most int, quiet bool) {
 	}
 	n = min(v.win, have-s.most)
 	lag, alike := period(v.out.ahead(), 0, n, s, 1, v.step, true)
-	if c.waiting++; alike < opAlike && c.waiting < opPatience {
+	if !c.likely(alike) {
 		return
 	}
 	v.out.remove(0, lag, min(v.fade, n))
@@ -130,7 +137,7 @@ func (v *Voice) lengthen(k int, quiet bool) {
 		return
 	}
 	lag, alike := period(v.out.buf[:v.out.w], v.out.r, v.win, v.pitch, -1, v.step, true)
-	if c.waiting++; alike < opAlike && c.waiting < opPatience {
+	if !c.likely(alike) {
 		return
 	}
 	v.out.insert(0, lag, v.fade)

@@ -168,32 +168,33 @@ func (v *Voice) afterLoss(p *jitter.Packet) bool {
 // The decoder is led over it in any case; what it gives is heard as far as there is
 // time left, or if more margin is needed anyway.
 func (v *Voice) patch(p *jitter.Packet, lost int) {
-	gap, made := v.gap(p), v.made
-	n := min(gap/lost, v.samples(maxPacket)) / v.unit * v.unit
+	gap := v.gap(p)
+	n := min(gap/lost, v.samples(maxPacket)) / v.unit * v.unit // the last lost packet
 	if n == 0 {
 		return
 	}
-	rest := gap - made
-	switch {
-	case v.ext.silent():
-		rest = 0
-	case rest > n: // more than one packet to go: this one is not the last
-		fill := v.scratch[:min(rest-n, len(v.scratch))/v.unit*v.unit]
-		if len(fill) > 0 {
-			v.hide(fill)
-			v.stats.Concealed += uint64(lost - 1)
-			v.seq, v.cursor = p.Seq-1-v.skipped-1, p.Time-v.toTicks(n)
-			v.buf.Pass(v.seq, v.cursor)
-			v.join(fill)
-			return
-		}
+	before := (gap - n) / v.unit * v.unit
+	past := min((v.made+v.unit-1)/v.unit*v.unit, before)
+	v.lead(past)
+	if left := min(before-past, len(v.scratch)); left > 0 && !v.ext.silent() {
+		v.hide(v.scratch[:left])
+		v.stats.Concealed += uint64(lost - 1)
+		v.seq, v.cursor = p.Seq-1-v.skipped-1, p.Time-v.toTicks(n)
+		v.buf.Pass(v.seq, v.cursor)
+		v.join(v.scratch[:left])
+		return
 	}
-	v.stats.Concealed += uint64(lost - 1)
+	v.lead(before - past)
+	rest := min(gap-v.made, n)
 	pcm := v.scratch[:n]
 	recovered := v.recover(p, pcm)
-	if rest <= 0 && recovered && (v.ext.silent() || v.buf.Margin(v.now, p.Time) < v.buf.Need()) {
+	switch {
+	case recovered && (v.ext.silent() || rest <= 0 && v.buf.Margin(v.now, p.Time) < v.buf.Need()):
 		rest = n
+	case v.ext.silent():
+		rest = 0
 	}
+	v.stats.Concealed += uint64(lost - 1)
 	if recovered && rest > 0 {
 		v.stats.Recovered++
 	} else {
@@ -203,7 +204,17 @@ func (v *Voice) patch(p *jitter.Packet, lost int) {
 	v.buf.Pass(p.Seq-1, v.cursor)
 	if rest > 0 {
 		v.seq = p.Seq - 1 - v.skipped
-		v.join(pcm[n-min(rest, n):])
+		v.join(pcm[n-rest:])
+	}
+}
+
+// lead has the decoder conceal n samples that are not heard, so that it stays in time
+// with the source. What it would say after giveUp is nothing.
+func (v *Voice) lead(n int) {
+	for n = min(n, v.samples(giveUp)); n > 0; {
+		part := min(n, len(v.scratch))
+		v.hide(v.scratch[:part])
+		n -= part
 	}
 }
 
@@ -248,7 +259,7 @@ func (v *Voice) recover(p *jitter.Packet, pcm []int16) bool {
 	if p.Redundant && len(pcm) <= v.ofTicks(p.Ticks) {
 		v.payload = v.buf.Payload(p, v.payload)
 		if v.dec.DecodeFEC(v.payload, pcm) == nil {
-			v.lost = 0
+			v.unfade(pcm)
 			return true
 		}
 	}
@@ -269,6 +280,18 @@ func (v *Voice) hide(pcm []int16) {
 	}
 	v.lost += len(pcm)
 	v.madeUp = true
+}
+
+// unfade ends a run of losses: real sound comes back as fast as it may after a fade.
+func (v *Voice) unfade(pcm []int16) {
+	hold, end := v.samples(giveUp/2), v.samples(giveUp)
+	if v.lost > hold && !v.ext.on {
+		gone, n := min(v.lost, end)-hold, min(v.fade, len(pcm))
+		for i := range n {
+			pcm[i] -= int16(int(pcm[i]) * gone / (end - hold) * (n - i) / n)
+		}
+	}
+	v.lost = 0
 }
 
 // extend makes n samples up out of the last that were heard.
@@ -314,7 +337,8 @@ func (v *Voice) decode() {
 		return
 	}
 	v.stats.Decoded++
-	v.lost, v.pause = 0, false
+	v.pause = false
+	v.unfade(v.scratch[:n])
 	v.join(v.scratch[:n])
 }
 

@@ -174,7 +174,7 @@ func TestPausesAreNoLoss(t *testing.T) {
 					}
 				})
 				st := v.Stats()
-				require.Equal(t, n/2, len(d.decoded), "each packet is decoded once, nothing else")
+				require.Len(t, d.decoded, n/2, "each packet is decoded once, nothing else")
 				require.Zero(t, d.conceals, "the decoder has nothing to do in a pause")
 				require.Zero(t, st.Concealed+st.Recovered+st.Late+st.Discarded)
 				require.InDelta(t, n/2, active, 30*7, "as long as it talks, and a fade")
@@ -224,7 +224,7 @@ func TestSpurtBeginsWhole(t *testing.T) {
 				}
 				was = s.Active
 			})
-			require.Equal(t, each*count, len(d.decoded), "nothing is lost")
+			require.Len(t, d.decoded, each*count, "nothing is lost")
 			for i, arrived := range spurts {
 				begun, ok := heard[i]
 				require.True(t, ok, "spurt %d begins with its first packet", i/each)
@@ -292,7 +292,7 @@ func TestFinishAndPending(t *testing.T) {
 		pcm := make([]int16, frame)
 		s := v.Finish(pcm, now+2*media.FrameDuration)
 		got = append(got, pcm...)
-		require.False(t, s.Level > 20)
+		require.LessOrEqual(t, s.Level, uint8(20))
 		d.requireSmooth(t, got[frame:])
 		var pending []uint16
 		v.Pending(func(p *rtp.Packet) {
