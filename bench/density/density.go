@@ -187,16 +187,14 @@ func (s *stage) step(ctx context.Context, idle usage) (Step, error) {
 	if n := total(phones) + total(agents); n > 0 {
 		step.CPUPerPacket = 1000 * milliseconds(after.cpu-before.cpu) / float64(n)
 	}
+	voices := []*speech.Clip{s.options.clips.agent, s.options.clips.other}[:s.mode.speakers()]
 	for i := range min(s.options.Listen, len(s.calls)) {
 		at := i * len(s.calls) / s.options.Listen
-		if err = step.SoundAtAgent.listen(s.options.clips.caller, agents[at]); err != nil {
-			return Step{}, fmt.Errorf("listen: %w", err)
+		if err = step.SoundAtPhone.listen(phones[at], voices...); err != nil {
+			return Step{}, err
 		}
-		if s.mode != Relay {
-			continue // two voices at once are not the speech of one
-		}
-		if err = step.SoundAtPhone.listen(s.options.clips.agent, phones[at]); err != nil {
-			return Step{}, fmt.Errorf("listen: %w", err)
+		if err = step.SoundAtAgent.listen(agents[at], s.options.clips.caller); err != nil {
+			return Step{}, err
 		}
 	}
 	return step, nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/livekit-connector/livekit-connector/bench/report"
 	"github.com/livekit-connector/livekit-connector/bench/speech"
+	"github.com/livekit-connector/livekit-connector/media/opus"
 )
 
 // stream is n packets, 20 ms apart, each late by what late says of its number.
@@ -26,7 +27,7 @@ func onTime(int) time.Duration { return 0 }
 
 func TestLatenessIsAgainstTheEarliestPacket(t *testing.T) {
 	late := lateness(stream(5, func(i int) time.Duration {
-		return []time.Duration{5, 9, 3, 30, 5}[i] * time.Millisecond
+		return time.Duration([]int{5, 9, 3, 30, 5}[i]) * time.Millisecond
 	}))
 	require.Equal(t, []time.Duration{2e6, 6e6, 0, 27e6, 2e6}, late)
 }
@@ -63,14 +64,49 @@ func TestAClipIsHeardWhenItCameWhole(t *testing.T) {
 		}
 	}
 	var s Sound
-	require.NoError(t, s.listen(clip, packets))
+	require.NoError(t, s.listen(packets, clip))
 	require.Equal(t, 1, s.Good, s.Verdicts)
 
 	other, err := speech.Caller(speech.CallerFile)
 	require.NoError(t, err)
-	require.NoError(t, s.listen(other, packets))
+	require.NoError(t, s.listen(packets, other))
 	require.Equal(t, 2, s.Calls)
 	require.Equal(t, 1, s.Good, s.Verdicts)
+}
+
+func TestOfSeveralVoicesEachMustBeHeard(t *testing.T) {
+	agent, err := speech.Participant(speech.AgentFile)
+	require.NoError(t, err)
+	other, err := speech.Participant(speech.CallerFile)
+	require.NoError(t, err)
+	one, both := recorded(t, agent), recorded(t, agent, other)
+	var s Sound
+	require.NoError(t, s.listen(both, agent, other))
+	require.Equal(t, 1, s.Good, s.Verdicts)
+	require.NoError(t, s.listen(one, agent, other))
+	require.Equal(t, 1, s.Good, s.Verdicts)
+	require.Equal(t, 2, s.Calls)
+}
+
+// recorded is 20 s of clips over each other, over and over.
+func recorded(t *testing.T, clips ...*speech.Clip) (packets []arrival) {
+	t.Helper()
+	encoder, err := opus.NewEncoder(opus.EncoderOptions{SampleRate: 48000, Bitrate: 32000})
+	require.NoError(t, err)
+	pcm, packet := make([]int16, 960), make([]byte, opus.MaxPacketBytes)
+	for frame := range 1000 {
+		for i := range pcm {
+			sum := 0
+			for n, clip := range clips {
+				sum += int(clip.PCM[(frame*960+i+n*20000)%len(clip.PCM)])
+			}
+			pcm[i] = int16(max(-32768, min(32767, sum)))
+		}
+		n, err := encoder.Encode(pcm, packet)
+		require.NoError(t, err)
+		packets = append(packets, arrival{sequence: uint16(frame), payload: append([]byte(nil), packet[:n]...)})
+	}
+	return packets
 }
 
 func TestAStepIsTheDifferenceBetweenTwoMoments(t *testing.T) {
@@ -98,8 +134,8 @@ func TestAStepIsTheDifferenceBetweenTwoMoments(t *testing.T) {
 	require.Equal(t, []float64{0.9, 0.5}, s.BusyCPUs)
 }
 
-func rowOf(candidate string, mode Mode, cost func(calls int) float64, calls ...int) Row {
-	r := Row{Candidate: candidate, Mode: mode}
+func relayRow(candidate string, cost func(calls int) float64, calls ...int) Row {
+	r := Row{Candidate: candidate, Mode: Relay}
 	for _, n := range calls {
 		heard := Reception{Delivered: 1, Worst: 1}
 		r.Steps = append(r.Steps, Step{
@@ -110,18 +146,18 @@ func rowOf(candidate string, mode Mode, cost func(calls int) float64, calls ...i
 }
 
 func TestCapacityIsReadFromTheLine(t *testing.T) {
-	r := rowOf(Ours, Relay, func(n int) float64 { return 0.05 + 0.0051*float64(n) }, 10, 20, 40, 80)
+	r := relayRow(Ours, func(n int) float64 { return 0.05 + 0.0051*float64(n) }, 10, 20, 40, 80)
 	require.Equal(t, "~127", r.capacity(1), "beyond what was measured")
-	r = rowOf(Ours, Relay, func(n int) float64 { return 0.05 + 0.0051*float64(n) }, 10, 80, 160)
+	r = relayRow(Ours, func(n int) float64 { return 0.05 + 0.0051*float64(n) }, 10, 80, 160)
 	require.Equal(t, "127", r.capacity(1))
-	r = rowOf(Ours, Relay, func(int) float64 { return 0.3 }, 10)
+	r = relayRow(Ours, func(int) float64 { return 0.3 }, 10)
 	require.Equal(t, "-", r.capacity(1), "one point is no line")
 }
 
 func TestTargetsCompareTheBestOfBoth(t *testing.T) {
 	rows := []Row{
-		rowOf(Ours, Relay, func(n int) float64 { return 0.005 * float64(n) }, 10, 80),
-		rowOf(Reference, Relay, func(n int) float64 { return 0.045 * float64(n) }, 10, 20),
+		relayRow(Ours, func(n int) float64 { return 0.005 * float64(n) }, 10, 80),
+		relayRow(Reference, func(n int) float64 { return 0.045 * float64(n) }, 10, 20),
 	}
 	verdicts := targets(rows)
 	require.Equal(t, report.Met, verdicts[0].Outcome)
@@ -130,6 +166,10 @@ func TestTargetsCompareTheBestOfBoth(t *testing.T) {
 	require.Equal(t, report.NotMeasured, verdicts[2].Outcome)
 	require.Equal(t, report.Met, verdicts[3].Outcome)
 
+	rows[0].Steps[1].SoundAtPhone = Sound{Calls: 2}
+	require.Equal(t, report.NotMeasured, targets(rows)[0].Outcome, "what is cheap because it does not work does not count")
+	rows[0].Steps[1].SoundAtPhone.Good = 1
+	require.Equal(t, report.Met, targets(rows)[0].Outcome)
 	rows[0].Steps[1].AtPhone.Delivered = 0.9
 	require.Equal(t, report.NotMeasured, targets(rows)[0].Outcome, "80 calls that nobody understands do not count")
 	rows[0].Steps[1].AtPhone.Delivered = 0.97

@@ -114,6 +114,12 @@ func (r *Row) best() *Step {
 	return nil
 }
 
+// unheard says that a step is worth nothing, however little it cost: of the calls that were listened to none was good.
+// Among several voices each is found on the busiest machine; a single one may have holes there.
+func (r *Row) unheard(s *Step) bool {
+	return s.SoundAtPhone.Calls > 0 && s.SoundAtPhone.Good == 0 && (r.Mode == Mix || !r.busy)
+}
+
 // at is the step with that number of calls, nil if it was not measured.
 func (r *Row) at(calls int) *Step {
 	for i := range r.Steps {

@@ -2,6 +2,7 @@ package density
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 	"sync"
@@ -132,30 +133,43 @@ func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 
 // Sound is the judgement of recordings: of a sample of calls, since it takes time.
 type Sound struct {
-	// Calls that were judged, and Good ones of them: every word was understood.
+	// Calls that were judged, and Good ones of them: one voice was understood word by word, or of several each was heard.
 	Calls int `json:"calls"`
 	Good  int `json:"good"`
-	// Verdicts say in words what was heard.
+	// Verdicts say in words what was heard, voice by voice.
 	Verdicts []string `json:"verdicts"`
 }
 
-// listen looks for the clip in what was heard.
-func (s *Sound) listen(clip *speech.Clip, packets []arrival) error {
-	const rate = 16000
-	heard, err := decode(packets, rate)
+// listenRate is the sample rate of recordings: a phone's.
+const listenRate = 16000
+
+// minShare of a voice must be heard when others speak over it. A voice that is not there is not found at all.
+const minShare = 0.7
+
+// listen looks for every clip in what one call got.
+func (s *Sound) listen(packets []arrival, clips ...*speech.Clip) error {
+	heard, err := decode(packets, listenRate)
 	if err != nil {
-		return err
+		return fmt.Errorf("listen: %w", err)
 	}
-	said := clip.PCM
-	if clip.Rate != rate {
-		said = hearing.Resample(said, clip.Rate, rate)
+	good := true
+	for _, clip := range clips {
+		said := clip.PCM
+		if clip.Rate != listenRate {
+			said = hearing.Resample(said, clip.Rate, listenRate)
+		}
+		v := hearing.Compare(said, heard, listenRate)
+		s.Verdicts = append(s.Verdicts, v.String())
+		if len(clips) == 1 {
+			good = v.OK()
+		} else {
+			good = good && v.Found && v.Coverage >= minShare
+		}
 	}
-	v := hearing.Compare(said, heard, rate)
 	s.Calls++
-	if v.OK() {
+	if good {
 		s.Good++
 	}
-	s.Verdicts = append(s.Verdicts, v.String())
 	return nil
 }
 

@@ -166,6 +166,9 @@ func cpuTarget(rows []Row, mode Mode, name string, limit float64, calls int) rep
 		return report.Unmeasured(name, want, "one of the two is missing")
 	}
 	a, b := ours.best(), reference.best()
+	if ours.unheard(a) {
+		return report.Unmeasured(name, want, fmt.Sprintf("%s, but the phone did not hear who spoke", ratio(b.CPUPerCall, a.CPUPerCall)))
+	}
 	if a.Calls < calls {
 		return report.Unmeasured(name, want, fmt.Sprintf("no more than %d calls (%s)", a.Calls, ratio(b.CPUPerCall, a.CPUPerCall)))
 	}
