@@ -58,6 +58,7 @@ func (c *Call) report() {
 	if !activeAt.IsZero() {
 		talked = endedAt.Sub(activeAt)
 	}
+	heard := c.Heard()
 	if c.opts.Observer != nil {
 		c.opts.Observer.Ended(c.opts.Direction, end.Reason, talked)
 	}
@@ -65,12 +66,11 @@ func (c *Call) report() {
 	for _, m := range c.Stages() {
 		stages = append(stages, slog.Int64(m.Stage.String(), m.At.Sub(c.started).Milliseconds()))
 	}
-	line := c.line.Stats()
 	attributes := []any{
 		"reason", end.Reason.String(), "result", string(end.Reason.Result()),
 		"started", c.started, "talked", talked.Round(time.Millisecond), slog.Group("stagesMs", stages...),
-		slog.Group("toMeta", "relayed", line.Relayed, "silence", line.Silence, "switches", line.Switches, "writeErrors", line.WriteErrors),
 	}
+	attributes = append(attributes, heard.attributes()...)
 	attributes = append(attributes, c.opts.Meta.LogAttrs()...)
 	if end.Err != nil {
 		attributes = append(attributes, "error", end.Err)

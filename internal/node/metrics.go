@@ -16,6 +16,7 @@ type metrics struct {
 	setup     *prometheus.HistogramVec
 	reaped    *prometheus.CounterVec
 	available prometheus.Gauge
+	audio     *audioMetrics
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -42,6 +43,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Namespace: namespace, Name: "node_available", Help: "1 while the node takes calls, 0 while it drains.",
 		}),
 	}
+	m.audio = newAudioMetrics(reg)
 	reg.MustRegister(m.active, m.total, m.duration, m.setup, m.reaped, m.available)
 	for _, d := range call.Directions {
 		m.active.WithLabelValues(d.String())
@@ -61,8 +63,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	return m
 }
 
-// started counts a call in; Ended counts it out.
-func (m *metrics) started(d call.Direction) { m.active.WithLabelValues(d.String()).Inc() }
+// started counts a call in; Ended counts it out, and its audio goes with audio.ended.
+func (m *metrics) started(c *call.Call) {
+	m.active.WithLabelValues(c.Direction().String()).Inc()
+	m.audio.started(c)
+}
 
 // Stage implements call.Observer.
 func (m *metrics) Stage(d call.Direction, s call.Stage, after time.Duration) {

@@ -204,6 +204,7 @@ func (n *Node) join(apiKey string, p participant, log *slog.Logger) func(context
 			URL: n.opts.LiveKitURL, APIKey: apiKey, APISecret: n.opts.Secret(apiKey),
 			Room: p.room, Identity: p.identity, Name: p.name, Metadata: p.metadata,
 			Attributes: p.attributes, Agents: p.agents, Line: line, Logger: log,
+			OnRefused: n.metrics.audio.onRefused,
 		})
 		if err != nil {
 			return nil, err
@@ -215,10 +216,11 @@ func (n *Node) join(apiKey string, p participant, log *slog.Logger) func(context
 // run gives a call its goroutine, and takes it out of the table when it is over.
 func (n *Node) run(e *entry) {
 	id := e.call.ID()
-	n.metrics.started(e.call.Direction())
+	n.metrics.started(e.call)
 	n.table.put(id, e)
 	n.tasks.Go(func() {
 		_ = e.call.Run() // the reason is reported by the call
+		n.metrics.audio.ended(e.call)
 		if e.untold() && !e.call.PreAccepted() {
 			n.table.drop(id) // Meta heard nothing from us: the offer may be accepted with a better token
 			return
@@ -229,10 +231,11 @@ func (n *Node) run(e *entry) {
 
 // abandon ends a call that Meta took under an ID that the table cannot hold for it.
 func (n *Node) abandon(e *entry, err error) error {
-	n.metrics.started(e.call.Direction())
+	n.metrics.started(e.call)
 	e.call.End(call.ReasonShutdown, err)
 	n.tasks.Go(func() {
 		_ = e.call.Run()
+		n.metrics.audio.ended(e.call)
 		n.table.free()
 	})
 	return &setupError{end: err}

@@ -37,7 +37,7 @@ func (l *Leg) listen(track *webrtc.TrackRemote, pub *lksdk.RemoteTrackPublicatio
 	}
 	options, known := sourceOf(track.Codec().MimeType)
 	if !known { // the room said otherwise, or nothing
-		l.counts.refused[RefusedCodec].Add(1)
+		l.refuse(RefusedCodec)
 		l.log.Warn("room track not heard: it is neither Opus nor G.711", "trackID", pub.SID(), "codec", track.Codec().MimeType)
 		return
 	}

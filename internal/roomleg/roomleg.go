@@ -62,6 +62,9 @@ type Options struct {
 	// subscribes to nothing.
 	Line *media.Line
 
+	// OnRefused hears of every track that is not heard, once. It must not block and may be nil.
+	OnRefused func(Refusal)
+
 	// ConnectTimeout bounds one attempt to connect. Zero means 5 s.
 	ConnectTimeout time.Duration
 	// ReconnectTimeout is how long the leg may be without LiveKit before it is over. Zero means 30 s.

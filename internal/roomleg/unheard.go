@@ -100,7 +100,7 @@ func (l *Leg) note(pub *lksdk.RemoteTrackPublication) Refusal {
 		return reason
 	}
 	l.unheard.reasons[pub.SID()] = reason
-	l.counts.refused[reason].Add(1)
+	l.refuse(reason)
 	if reason == RefusedEncrypted {
 		l.log.Warn("room track not heard: it is end-to-end encrypted, and a phone call cannot be",
 			"trackID", pub.SID(), "encryption", pub.TrackInfo().GetEncryption().String())
@@ -108,6 +108,14 @@ func (l *Leg) note(pub *lksdk.RemoteTrackPublication) Refusal {
 		l.log.Warn("room track not heard: it is neither Opus nor G.711", "trackID", pub.SID(), "codec", pub.TrackInfo().GetMimeType())
 	}
 	return reason
+}
+
+// refuse counts a track that is not heard.
+func (l *Leg) refuse(reason Refusal) {
+	l.counts.refused[reason].Add(1)
+	if l.opts.OnRefused != nil {
+		l.opts.OnRefused(reason)
+	}
 }
 
 // tellUnheard brings the attribute in line with the tracks that are there now.

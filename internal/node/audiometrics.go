@@ -1,0 +1,166 @@
+package node
+
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/livekit-connector/livekit-connector/internal/call"
+	"github.com/livekit-connector/livekit-connector/internal/roomleg"
+	"github.com/livekit-connector/livekit-connector/media"
+)
+
+// sum is one counter of the calls' audio: where its value is in the statistics of a call.
+type sum struct {
+	desc   *prometheus.Desc
+	labels []string
+	of     func(*call.Heard) float64
+}
+
+// audioMetrics sum up what became of the audio of all calls, those that are over included. Calls count for themselves;
+// nothing is looked up or added here while they talk, only when somebody asks (Collect) or a call ends.
+type audioMetrics struct {
+	sums    []sum
+	mos     *prometheus.HistogramVec
+	loss    *prometheus.HistogramVec
+	jitter  *prometheus.HistogramVec
+	depth   *prometheus.HistogramVec
+	rtt     prometheus.Histogram
+	drift   prometheus.Histogram
+	refused *prometheus.CounterVec
+
+	mu sync.Mutex // guards what follows
+	// live are the calls whose audio is not in past yet.
+	live map[*call.Call]struct{}
+	past []float64
+	// shown are the greatest values that were ever collected: a packet that is late is no longer lost, but a counter
+	// must not fall.
+	shown []float64
+}
+
+// The label values. Packets received from and sent to a leg are "rx" and "tx"; a direction of the audio is a flow.
+const (
+	flowToPhone = "to_phone"
+	flowToRoom  = "to_room"
+)
+
+var flows = []string{flowToPhone, flowToRoom}
+
+func newAudioMetrics(reg prometheus.Registerer) *audioMetrics {
+	const namespace = "livekit_connector"
+	histogram := func(name, help string, buckets []float64) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(
+			prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, []string{"flow"})
+	}
+	delays := []float64{.001, .002, .005, .01, .02, .03, .05, .075, .1, .15, .2, .3, .5, 1}
+	m := &audioMetrics{
+		sums: audioSums(), live: make(map[*call.Call]struct{}),
+		mos: histogram("call_mos", "Estimated mean opinion score of answered calls (E-model, ITU-T G.107), 1 to 4.41.",
+			[]float64{1.5, 2, 2.5, 3, 3.25, 3.5, 3.75, 4, 4.2, 4.3, 4.4}),
+		loss: histogram("call_loss_ratio", "Share of the audio of answered calls that was lost or made up.",
+			[]float64{0, .001, .005, .01, .02, .05, .1, .2, .5}),
+		jitter: histogram("call_jitter_seconds", "Interarrival jitter between Meta and the connector when a call ended (RFC 3550).", delays),
+		depth:  histogram("call_buffer_seconds", "Greatest depth that the jitter buffer of a voice aimed at when a call ended that was mixed or transcoded.", delays),
+		rtt: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "call_rtt_seconds", Help: "Mean round trip between the connector and Meta, by RTCP.", Buckets: delays,
+		}),
+		drift: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "call_clock_drift_ratio", Help: "Greatest difference of the clock of a room's voice from the connector's, of calls that were mixed.",
+			Buckets: []float64{-5e-4, -2e-4, -1e-4, -5e-5, -2e-5, 0, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4},
+		}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "room_tracks_refused_total", Help: "Tracks of rooms that a phone could not hear.",
+		}, []string{"reason"}),
+	}
+	m.past, m.shown = make([]float64, len(m.sums)), make([]float64, len(m.sums))
+	for _, flow := range flows {
+		for _, h := range []*prometheus.HistogramVec{m.mos, m.loss, m.jitter, m.depth} {
+			h.WithLabelValues(flow)
+		}
+	}
+	for _, r := range roomleg.Refusals {
+		m.refused.WithLabelValues(r.String())
+	}
+	reg.MustRegister(m, m.mos, m.loss, m.jitter, m.depth, m.rtt, m.drift, m.refused)
+	return m
+}
+
+// onRefused counts a track that a room leg does not hear.
+func (m *audioMetrics) onRefused(r roomleg.Refusal) { m.refused.WithLabelValues(r.String()).Inc() }
+
+// started lets a call count.
+func (m *audioMetrics) started(c *call.Call) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.live[c] = struct{}{}
+}
+
+// ended keeps what a call counted; its audio is over.
+func (m *audioMetrics) ended(c *call.Call) {
+	h := c.Heard()
+	m.mu.Lock()
+	delete(m.live, c)
+	for i := range m.sums {
+		m.past[i] += m.sums[i].of(&h)
+	}
+	m.mu.Unlock()
+	if !c.Answered() {
+		return
+	}
+	m.rate(flowToPhone, h.PhoneQuality, h.PhoneKnown)
+	m.rate(flowToRoom, h.RoomQuality, h.RoomKnown)
+	if n := &h.Network; n.Reports > 0 {
+		m.jitter.WithLabelValues(flowToPhone).Observe(n.Jitter.Seconds())
+		if n.RTT > 0 {
+			m.rtt.Observe(n.RTT.Seconds())
+		}
+	}
+	if h.RoomKnown {
+		m.jitter.WithLabelValues(flowToRoom).Observe(h.Network.ReceivedJitter.Seconds())
+	}
+	if v := &h.ToPhone.Voices; v.Packets > 0 {
+		m.depth.WithLabelValues(flowToPhone).Observe(v.Target.Seconds())
+		m.drift.Observe(v.DriftPPM / 1e6)
+	}
+	if v := &h.ToRoom.Voices; v.Packets > 0 {
+		m.depth.WithLabelValues(flowToRoom).Observe(v.Target.Seconds())
+	}
+}
+
+func (m *audioMetrics) rate(flow string, q media.Quality, known bool) {
+	if known {
+		m.mos.WithLabelValues(flow).Observe(q.MOS())
+		m.loss.WithLabelValues(flow).Observe(q.Loss)
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *audioMetrics) Describe(to chan<- *prometheus.Desc) {
+	var before *prometheus.Desc
+	for i := range m.sums {
+		if d := m.sums[i].desc; d != before {
+			to <- d
+			before = d
+		}
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *audioMetrics) Collect(to chan<- prometheus.Metric) {
+	m.mu.Lock()
+	now := append([]float64(nil), m.past...)
+	for c := range m.live {
+		h := c.Heard()
+		for i := range m.sums {
+			now[i] += m.sums[i].of(&h)
+		}
+	}
+	for i, value := range now {
+		m.shown[i] = max(m.shown[i], value)
+	}
+	copy(now, m.shown)
+	m.mu.Unlock()
+	for i, value := range now {
+		to <- prometheus.MustNewConstMetric(m.sums[i].desc, prometheus.CounterValue, value, m.sums[i].labels...)
+	}
+}
