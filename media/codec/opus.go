@@ -64,12 +64,15 @@ type opusEncoder struct {
 	enc    *opus.Encoder
 	least  int // loss in percent that is expected always
 	told   int // what libopus was told
+	frame  int // in samples
 	closed bool
 	put    func(encoder)
+
+	unheard [1275]byte // for Warm
 }
 
 func newOpusEncoder(o Options, put func(encoder)) (*opusEncoder, error) {
-	e := &opusEncoder{least: o.Opus.ExpectedLoss, put: put}
+	e := &opusEncoder{least: o.Opus.ExpectedLoss, frame: o.Rate / 50, put: put}
 	if o.Opus.ExpectedLoss < 0 || o.Opus.ExpectedLoss > 100 {
 		return nil, fmt.Errorf("make Opus encoder: expected loss of %d %%", o.Opus.ExpectedLoss)
 	}
@@ -98,6 +101,27 @@ func (e *opusEncoder) tell(percent int) int {
 func (e *opusEncoder) Encode(pcm []int16, dst []byte) (n int, err error) {
 	return e.enc.Encode(pcm, dst)
 }
+
+// Warm encodes pcm for nothing. After a packet in CELT mode it does so in that
+// mode: the phone's decoder would else begin the mode for speech with a hole of 10
+// ms (docs/audio.md).
+func (e *opusEncoder) Warm(pcm []int16, after []byte) error {
+	if celt := len(after) > 0 && after[0]>>3 >= firstCELT; celt {
+		if err := e.enc.ForceCELT(true); err != nil {
+			return err
+		}
+		defer func() { _ = e.enc.ForceCELT(false) }() // as possible as before
+	}
+	for ; len(pcm) >= e.frame; pcm = pcm[e.frame:] {
+		if _, err := e.enc.Encode(pcm[:e.frame], e.unheard[:]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// firstCELT is the first configuration without SILK (RFC 6716 table 2).
+const firstCELT = 16
 
 // SetExpectedLoss lets FEC be sent against a loss in percent, from the next frame
 // on.

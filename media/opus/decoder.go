@@ -17,15 +17,15 @@ func NewDecoder(sampleRate int) (*Decoder, error) {
 	}
 	// One channel: libopus mixes stereo packets down itself.
 	d := &Decoder{state: decoderState(1), rate: sampleRate, step: sampleRate / 400}
-	if err := d.Reset(); err != nil {
-		return nil, err
+	if err := d.state.initDecoder(sampleRate, 1); err != nil {
+		return nil, fmt.Errorf("initialise decoder: %w", err)
 	}
 	return d, nil
 }
 
 // Reset forgets everything heard, as if the decoder were new.
 func (d *Decoder) Reset() error {
-	if err := d.state.initDecoder(d.rate, 1); err != nil {
+	if err := d.state.resetDecoder(); err != nil {
 		return fmt.Errorf("reset decoder: %w", err)
 	}
 	return nil

@@ -10,19 +10,34 @@ import (
 )
 
 func TestEncoderResetIsAsNew(t *testing.T) {
-	o := opus.EncoderOptions{SampleRate: 16000, Bitrate: 22000, InbandFEC: true, ExpectedLossPercent: 5, Voice: true, FreeVBR: true}
-	tone := sine(8000, 16000)
-	want := packets(t, o, tone)
-	enc := newEncoder(t, o)
-	for range 2 {
-		for i, w := range want {
-			got := make([]byte, opus.MaxPacketBytes)
-			n, err := enc.Encode(tone[i*320:][:320], got)
-			require.NoError(t, err)
-			require.Equal(t, w, got[:n], "frame %d", i)
+	voice, noise := speech(t)[:32000], make([]int16, 16000)
+	for i := range noise {
+		noise[i] = int16(i * i * 31)
+	}
+	for name, o := range map[string]opus.EncoderOptions{
+		"plain":         {SampleRate: 16000},
+		"FEC":           {SampleRate: 16000, Bitrate: 22000, InbandFEC: true, ExpectedLossPercent: 5},
+		"FEC, auto":     {SampleRate: 16000, InbandFEC: true, ExpectedLossPercent: 5},
+		"FEC, 48 kHz":   {SampleRate: 48000, Bitrate: 24000, InbandFEC: true, ExpectedLossPercent: 20},
+		"high bitrate":  {SampleRate: 48000, Bitrate: 64000, InbandFEC: true, ExpectedLossPercent: 2, Complexity: 10},
+		"low delay":     {SampleRate: 16000, Bitrate: 48000, LowDelay: true},
+		"free of bonds": {SampleRate: 24000, Bitrate: 20000, Voice: true, FreeVBR: true, Complexity: 9},
+	} {
+		enc, packet := newEncoder(t, o), make([]byte, opus.MaxPacketBytes)
+		want, frame := packets(t, o, voice), o.SampleRate/50
+		for range 3 {
+			for i, w := range want {
+				n, err := enc.Encode(voice[i*frame:][:frame], packet)
+				require.NoError(t, err)
+				require.Equal(t, w, packet[:n], "%s, frame %d", name, i)
+			}
+			for i := 0; i+frame <= len(noise); i += frame {
+				_, err := enc.Encode(noise[i:i+frame], packet)
+				require.NoError(t, err)
+			}
+			require.NoError(t, enc.Reset())
+			require.Equal(t, o.Bitrate, enc.Options().Bitrate)
 		}
-		require.NoError(t, enc.Reset())
-		require.Equal(t, 22000, enc.Options().Bitrate)
 	}
 }
 

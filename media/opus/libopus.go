@@ -9,6 +9,14 @@ static int encoder_set(OpusEncoder *e, int request, opus_int32 value) {
 	return opus_encoder_ctl(e, request, value);
 }
 
+static int encoder_reset(OpusEncoder *e) {
+	return opus_encoder_ctl(e, OPUS_RESET_STATE);
+}
+
+static int decoder_reset(OpusDecoder *d) {
+	return opus_decoder_ctl(d, OPUS_RESET_STATE);
+}
+
 static int encoder_get(OpusEncoder *e, int request, opus_int32 *value) {
 	return opus_encoder_ctl(e, request, value);
 }
@@ -37,6 +45,14 @@ const (
 	setSignal        = C.OPUS_SET_SIGNAL_REQUEST
 	setVBRConstraint = C.OPUS_SET_VBR_CONSTRAINT_REQUEST
 	getLookahead     = C.OPUS_GET_LOOKAHEAD_REQUEST
+	// setForceMode is for the library's own tests, and in its private header only
+	// (src/opus_private.h, OPUS_SET_FORCE_MODE_REQUEST and MODE_CELT_ONLY).
+	setForceMode = 11002
+)
+
+const (
+	modeAuto = C.OPUS_AUTO
+	modeCELT = 1002
 )
 
 const (
@@ -56,8 +72,6 @@ func newState(bytes C.int) state {
 
 func (s state) encoder() *C.OpusEncoder { return (*C.OpusEncoder)(unsafe.Pointer(&s[0])) }
 func (s state) decoder() *C.OpusDecoder { return (*C.OpusDecoder)(unsafe.Pointer(&s[0])) }
-
-func (s state) bytes() int { return 8 * len(s) }
 
 // refused says that libopus did not begin to work on what it was given.
 func refused(err error) bool {
@@ -82,6 +96,9 @@ func (s state) initEncoder(sampleRate, channels, application int) error {
 func (s state) initDecoder(sampleRate, channels int) error {
 	return check(C.opus_decoder_init(s.decoder(), C.opus_int32(sampleRate), C.int(channels)))
 }
+
+func (s state) resetEncoder() error { return check(C.encoder_reset(s.encoder())) }
+func (s state) resetDecoder() error { return check(C.decoder_reset(s.decoder())) }
 
 func (s state) set(request, value int) error {
 	return check(C.encoder_set(s.encoder(), C.int(request), C.opus_int32(value)))
