@@ -28,8 +28,10 @@ type script struct {
 	closedByMeta                    bool
 	lastReceived                    time.Time
 	codec                           media.Codec
+	late, answered                  bool // the codec is known with the answer
 	reported                        call.Network
 	sink                            atomic.Pointer[media.Writer]
+	toPhone, toRoom                 recording
 	// block holds back a step until its channel is closed or the step's context ends.
 	block map[string]chan struct{}
 }
@@ -74,26 +76,60 @@ func (s *script) count(step string) int {
 	return n
 }
 
+// recording keeps what a leg was given.
+type recording struct {
+	mu      sync.Mutex
+	packets []*rtp.Packet
+}
+
+func (r *recording) WriteRTP(p *rtp.Packet) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.packets = append(r.packets, p.Clone())
+	return nil
+}
+
+func (r *recording) all() []*rtp.Packet {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.packets)
+}
+
 type metaLeg struct{ *script }
 
-func (m metaLeg) WriteRTP(*rtp.Packet) error  { return nil }
-func (m metaLeg) SetAnswer(sdp string) error  { return m.did(context.Background(), "apply %s", sdp) }
-func (m metaLeg) Connected() <-chan struct{}  { return m.connected }
-func (m metaLeg) FirstAudio() <-chan struct{} { return m.firstAudio }
-func (m metaLeg) Done() <-chan struct{}       { return m.metaDone }
-func (m metaLeg) SetSink(w media.Writer)      { m.sink.Store(&w) }
-func (m metaLeg) ClosedByMeta() bool          { return m.closedByMeta }
-func (m metaLeg) ICEConnected() time.Time     { return time.Time{} }
-func (m metaLeg) LogAttrs() []any             { return nil }
-func (m metaLeg) Codec() media.Codec          { return m.codec }
-func (m metaLeg) Network() call.Network       { return m.network() }
-func (m metaLeg) Open()                       { _ = m.did(context.Background(), "open gate") }
-func (m metaLeg) Close() error                { return m.did(context.Background(), "close meta leg") }
+func (m metaLeg) WriteRTP(p *rtp.Packet) error { return m.toPhone.WriteRTP(p) }
+func (m metaLeg) Connected() <-chan struct{}   { return m.connected }
+func (m metaLeg) FirstAudio() <-chan struct{}  { return m.firstAudio }
+func (m metaLeg) Done() <-chan struct{}        { return m.metaDone }
+func (m metaLeg) SetSink(w media.Writer)       { m.sink.Store(&w) }
+func (m metaLeg) ClosedByMeta() bool           { return m.closedByMeta }
+func (m metaLeg) ICEConnected() time.Time      { return time.Time{} }
+func (m metaLeg) LogAttrs() []any              { return nil }
+func (m metaLeg) Network() call.Network        { return m.network() }
+func (m metaLeg) Open()                        { _ = m.did(context.Background(), "open gate") }
+func (m metaLeg) Close() error                 { return m.did(context.Background(), "close meta leg") }
 
 func (m metaLeg) LastReceived() time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.lastReceived
+}
+
+// SetAnswer lets the codec be known, which is Opus until then.
+func (m metaLeg) SetAnswer(sdp string) error {
+	m.mu.Lock()
+	m.answered = true
+	m.mu.Unlock()
+	return m.did(context.Background(), "apply %s", sdp)
+}
+
+func (m metaLeg) Codec() media.Codec {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.late && !m.answered {
+		return media.CodecOpus
+	}
+	return m.codec
 }
 
 func (s *script) network() call.Network {
@@ -110,7 +146,7 @@ func (m metaLeg) hear(at time.Time) {
 
 type roomLeg struct{ *script }
 
-func (r roomLeg) WriteRTP(*rtp.Packet) error        { return nil }
+func (r roomLeg) WriteRTP(p *rtp.Packet) error      { return r.toRoom.WriteRTP(p) }
 func (r roomLeg) Publish(ctx context.Context) error { return r.did(ctx, "publish") }
 func (r roomLeg) Ready() <-chan struct{}            { return r.ready }
 func (r roomLeg) Done() <-chan struct{}             { return r.roomDone }
