@@ -98,17 +98,8 @@ func (e *g711Encoder) Encode(pcm []int16, dst []byte) (n int, err error) {
 	return e.law.Encode(e.pcm[:n], dst), nil
 }
 
-// Warm lets the resampler hear pcm.
-func (e *g711Encoder) Warm(pcm []int16, _ []byte) error {
-	for len(pcm) > 0 {
-		n := min(len(pcm), maxSamples)
-		if _, err := e.down.Resample(pcm[:n], e.pcm[:]); err != nil {
-			return fmt.Errorf("resample to G.711: %w", err)
-		}
-		pcm = pcm[n:]
-	}
-	return nil
-}
+// Imitate does nothing: G.711 has one mode.
+func (e *g711Encoder) Imitate([]byte) error { return nil }
 
 // SetExpectedLoss does nothing: G.711 has no redundancy.
 func (e *g711Encoder) SetExpectedLoss(int) error { return nil }

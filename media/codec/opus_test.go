@@ -28,7 +28,7 @@ func TestThePhoneGetsWhatItAskedFor(t *testing.T) {
 	for _, k := range []struct {
 		loss int
 		fec  bool
-	}{{0, false}, {1, false}, {2, true}, {5, true}, {20, true}, {100, true}} {
+	}{{0, false}, {2, false}, {3, true}, {5, true}, {20, true}, {100, true}} {
 		e := newEncoder(t, c, media.CodecOpus)
 		require.NoError(t, e.SetExpectedLoss(k.loss))
 		payloads := encode(t, e, pcm, codec.PhoneRate)
