@@ -153,21 +153,6 @@ func TestEncryptedTrackIsRefused(t *testing.T) {
 	require.EqualValues(t, 1, leg.Stats().Refused[roomleg.RefusedEncrypted], "once")
 }
 
-func TestG711TracksAreHeard(t *testing.T) {
-	b := newBench(t)
-	leg := b.join(b.options("r", "caller"))
-	for i, mime := range []string{"audio/PCMU", "audio/PCMA"} {
-		human := b.participant(livekittest.ParticipantOptions{Room: "r", Identity: mime, Codecs: []string{mime, "audio/opus"}})
-		_, err := human.Publish(livekittest.TrackOptions{MIME: mime})
-		require.NoError(t, err)
-		b.eventually(mime, func() bool { return leg.Stats().Listening == i+1 })
-		info, err := b.srv.Participant(b.ctx, "r", mime)
-		require.NoError(t, err)
-		require.Equal(t, mime, info.Tracks[0].MimeType, "the server transcodes nothing")
-	}
-	require.Zero(t, leg.Stats().Refused[roomleg.RefusedCodec])
-}
-
 func TestReadyWaitsForSomebodyToTalkWith(t *testing.T) {
 	b := newBench(t)
 	leg := b.join(b.options("r", "caller"))
