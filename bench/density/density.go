@@ -7,11 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net/http"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/livekit-connector/livekit-connector/bench/report"
@@ -159,7 +155,7 @@ func (s *stage) steps(ctx context.Context, row *Row) error {
 }
 
 func (s *stage) measure(ctx context.Context) (usage, error) {
-	return measure(ctx, s.bridge, os.Getpid(), s.liveKit.PID())
+	return measure(ctx, s.bridge, s.liveKit.PID())
 }
 
 // step measures the calls that there are.
@@ -198,45 +194,6 @@ func (s *stage) step(ctx context.Context, idle usage) (Step, error) {
 		}
 	}
 	return step, nil
-}
-
-// profile keeps what the bridge spends its time and its memory on with the calls that there are.
-func (s *stage) profile(ctx context.Context, row *Row) error {
-	if s.options.Profile <= 0 {
-		return nil
-	}
-	for kind, path := range map[string]string{
-		"cpu":  fmt.Sprintf("/debug/pprof/profile?seconds=%.0f", s.options.Profile.Seconds()),
-		"heap": "/debug/pprof/heap",
-	} {
-		name := fmt.Sprintf("%s-%s-%d.%s.pb.gz", row.Candidate, row.Mode, len(s.calls), kind)
-		if err := download(ctx, s.bridge.Debug+path, filepath.Join(s.options.Folder, name)); err != nil {
-			return fmt.Errorf("take %s profile: %w", kind, err)
-		}
-	}
-	return nil
-}
-
-func download(ctx context.Context, url, file string) (err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %s", url, res.Status)
-	}
-	out, err := os.Create(file) //nolint:gosec // where the operator wants it
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, out.Close()) }()
-	_, err = io.Copy(out, res.Body)
-	return err
 }
 
 func pause(ctx context.Context, d time.Duration) error {

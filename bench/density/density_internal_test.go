@@ -191,3 +191,26 @@ func TestARowEndsWhenThereIsNoMore(t *testing.T) {
 	s.Used = 0.96
 	require.Equal(t, "the bridge used up its CPUs", s.end(true))
 }
+
+func TestAProfileIsReadByFunctionAndPackage(t *testing.T) {
+	r := Row{Candidate: Ours, Mode: Relay, profiled: 80, Profile: parseTop(`File: connector
+Type: cpu
+Showing nodes accounting for 2920ms, 100% of 2920ms total
+      flat  flat%   sum%        cum   cum%
+    1020ms 34.93% 34.93%     1020ms 34.93%  internal/runtime/syscall/linux.Syscall6
+     130ms  4.45% 39.38%      130ms  4.45%  internal/sync.(*Mutex).Lock (inline)
+      30ms  1.03% 57.88%      140ms  4.79%  github.com/pion/ice/v4.(*Conn).ReadWithAttributes
+      30ms  1.03% 58.91%      140ms  4.79%  github.com/pion/ice/v4.newECNPacketReader.func2
+         0     0% 58.91%      410ms 14.04%  github.com/livekit/media-sdk.(*sampleWriter[go.shape.[]uint8]).WriteSample
+`)}
+	require.Len(t, r.Profile, 5)
+	require.Equal(t, "internal/sync.(*Mutex).Lock", r.Profile[1].Function)
+	require.InDelta(t, 0.0445, r.Profile[1].Self, 1e-9)
+	tables := r.hot(time.Second)
+	require.Equal(t, []string{"pion/ice/v4.(*Conn).ReadWithAttributes", "1.0 %", "4.8 %"}, tables[0].Rows[2])
+	require.Equal(t, [][]string{
+		{"internal/runtime/syscall/linux", "34.9 %"}, {"internal/sync", "4.5 %"}, {"pion/ice/v4", "2.1 %"},
+	}, tables[1].Rows)
+	require.Equal(t, "livekit/media-sdk", packageOf(r.Profile[4].Function))
+	require.Empty(t, (&Row{}).hot(time.Second))
+}

@@ -13,9 +13,12 @@ type Row struct {
 	Steps     []Step `json:"steps"`
 	// End says why there are no more steps.
 	End string `json:"end"`
+	// Profile is the CPU time by function after the last step, the largest first.
+	Profile []hotSpot `json:"-"`
 
-	idle usage // with no calls
-	busy bool  // see Options.Busy
+	idle     usage // with no calls
+	busy     bool  // see Options.Busy
+	profiled int   // calls when the profile was taken
 }
 
 // Step is what was measured with one number of calls.
@@ -34,6 +37,8 @@ type Step struct {
 	Waited   float64   `json:"waited_for_cpu"`
 	BusyCPUs []float64 `json:"busy_cpus"`
 	LoadUsed float64   `json:"load_cpus"`
+	// ServerUsed is livekit-server's part of it.
+	ServerUsed float64 `json:"livekit_server_cpus"`
 	// Memory of one call, in bytes: what the bridge has more than with no calls. Resident is all.
 	Memory   float64 `json:"bytes_per_call"`
 	Resident int64   `json:"resident_bytes"`
@@ -67,7 +72,7 @@ func newStep(calls, procs int, idle, before, after usage) Step {
 	s := Step{
 		Calls: calls, Seconds: length.Seconds(),
 		CPUPerCall: milliseconds(after.cpu-before.cpu) / callSeconds, Used: share(after.cpu-before.cpu) / float64(procs),
-		Waited: share(after.waited-before.waited) / float64(procs), LoadUsed: share(after.load - before.load),
+		Waited: share(after.waited-before.waited) / float64(procs), LoadUsed: share(after.load - before.load), ServerUsed: share(after.server - before.server),
 		Memory: float64(after.resident-idle.resident) / n, Resident: after.resident,
 		Goroutines: more("go_goroutines"),
 		Sockets:    float64(after.sockets-idle.sockets) / n, Files: float64(after.files-idle.files) / n,

@@ -39,15 +39,18 @@ func section(o *Options, rows []Row) report.Section {
 		s.Notes = append(s.Notes, "THE MACHINE DID OTHER THINGS DURING THIS RUN: lateness and delivery say nothing about the bridges.")
 	}
 	s.Tables = []report.Table{costs(rows), resources(rows), audio(rows), ratios(rows), fits(o, rows)}
+	for i := range rows {
+		s.Tables = append(s.Tables, rows[i].hot(o.Profile)...)
+	}
 	s.Plots = plots(rows)
 	return s
 }
 
 func costs(rows []Row) report.Table {
-	t := report.Table{Title: "CPU", Columns: []string{"bridge, mode", "calls", "ms/call-s", "µs/packet", "core", "stolen", "load's CPUs", "alloc/call-s", "kB/call-s", "GCs", "GC pause ms"}}
+	t := report.Table{Title: "CPU", Columns: []string{"bridge, mode", "calls", "ms/call-s", "µs/packet", "core", "stolen", "load's CPUs", "of it server", "alloc/call-s", "kB/call-s", "GCs", "GC pause ms"}}
 	each(rows, func(r *Row, s *Step) {
 		t.Add(r.name(), fmt.Sprint(s.Calls), fmt.Sprintf("%.2f", s.CPUPerCall), fmt.Sprintf("%.1f", s.CPUPerPacket), percent(s.Used), percent(s.Waited),
-			fmt.Sprintf("%.2f", s.LoadUsed), fmt.Sprintf("%.0f", s.Allocations), fmt.Sprintf("%.0f", s.AllocatedBytes/1000),
+			fmt.Sprintf("%.2f", s.LoadUsed), fmt.Sprintf("%.2f", s.ServerUsed), fmt.Sprintf("%.0f", s.Allocations), fmt.Sprintf("%.0f", s.AllocatedBytes/1000),
 			fmt.Sprintf("%.0f", s.GCs), fmt.Sprintf("%.2f", s.GCPause))
 	})
 	return t

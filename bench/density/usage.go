@@ -26,34 +26,32 @@ type usage struct {
 	// resident memory in bytes, and open files of which sockets.
 	resident       int64
 	files, sockets int
-	// load is the CPU time of what makes the calls: this process and livekit-server.
-	load time.Duration
+	// load is the CPU time of what makes the calls: this process and livekit-server, whose part is server.
+	load, server time.Duration
 	// busy is how long each CPU of the machine was not idle.
 	busy []time.Duration
 	// metrics are the bridge's own, by name; those with labels by name{labels}.
 	metrics map[string]float64
 }
 
-// measure looks at the bridge, and at the processes that make the load.
-func measure(ctx context.Context, b *bridge, load ...int) (u usage, err error) {
+// measure looks at the bridge, at livekit-server and at this process.
+func measure(ctx context.Context, b *bridge, server int) (u usage, err error) {
 	// Metrics first: answering takes CPU time, which shall not count into the interval that begins here.
 	metrics, err := scrape(ctx, b.Debug+"/metrics")
 	if err != nil {
 		return u, err
 	}
 	u = usage{at: time.Now(), metrics: metrics}
-	var errs [5]error
+	var errs [7]error
 	u.cpu, errs[0] = cpuTime(b.pid)
 	u.waited, u.threads, errs[1] = waitTime(b.pid)
 	u.resident, errs[2] = residentMemory(b.pid)
 	u.files, u.sockets, errs[3] = openFiles(b.pid)
 	u.busy, errs[4] = busyTimes()
-	for _, pid := range load {
-		t, loadErr := cpuTime(pid)
-		u.load += t
-		err = errors.Join(err, loadErr)
-	}
-	if err = errors.Join(err, errors.Join(errs[:]...)); err != nil {
+	u.load, errs[5] = cpuTime(os.Getpid())
+	u.server, errs[6] = cpuTime(server)
+	u.load += u.server
+	if err = errors.Join(errs[:]...); err != nil {
 		return u, fmt.Errorf("read usage: %w", err)
 	}
 	return u, nil
