@@ -22,7 +22,7 @@ func densityPart() part {
 		flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "bridges", Value: []string{density.Ours, density.Reference}, Usage: "`NAMES` of the bridges to measure"},
 			&cli.StringSliceFlag{Name: "modes", Value: []string{string(density.Relay), string(density.Mix)}, Usage: "`MODES`: relay, mix"},
-			&cli.StringSliceFlag{Name: "calls", Value: []string{"10", "20", "40", "80", "120", "160", "200"}, Usage: "`NUMBERS` of calls to measure with; it ends early when the audio suffers"},
+			&cli.StringSliceFlag{Name: "calls", Value: []string{"10", "16", "20", "40", "80", "120", "160", "200"}, Usage: "`NUMBERS` of calls to measure with; it ends early when the audio suffers"},
 			&cli.DurationFlag{Name: "warmup", Value: 5 * time.Second, Usage: "time after each growth that is not counted"},
 			&cli.DurationFlag{Name: "interval", Value: 20 * time.Second, Usage: "time that is measured"},
 			&cli.DurationFlag{Name: "profile", Value: 10 * time.Second, Usage: "time of the CPU profile after the last step; 0 for none"},
