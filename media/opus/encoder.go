@@ -21,10 +21,6 @@ type EncoderOptions struct {
 	// LowDelay forces the CELT mode: 2.5 ms of lookahead instead of 6.5 ms and a
 	// third of the time per frame, but no in-band FEC.
 	LowDelay bool
-	// Voice says that all input is speech, so that none of it is coded as music.
-	Voice bool
-	// FreeVBR lifts the constraint that keeps each packet's size near the bitrate.
-	FreeVBR bool
 	// InbandFEC adds to packets a coarse copy of the packet before. It needs
 	// ExpectedLossPercent above zero and bits to spare.
 	InbandFEC bool
@@ -62,16 +58,6 @@ func NewEncoder(o EncoderOptions) (*Encoder, error) {
 	if err := e.state.initEncoder(o.SampleRate, 1, application); err != nil {
 		return nil, fmt.Errorf("initialise encoder: %w", err)
 	}
-	if o.Voice {
-		if err := e.state.set(setSignal, signalVoice); err != nil {
-			return nil, fmt.Errorf("set signal: %w", err)
-		}
-	}
-	if o.FreeVBR {
-		if err := e.state.set(setVBRConstraint, 0); err != nil {
-			return nil, fmt.Errorf("set VBR constraint: %w", err)
-		}
-	}
 	for _, err := range [...]error{
 		e.SetComplexity(o.Complexity),
 		e.SetBitrate(o.Bitrate),
@@ -90,10 +76,13 @@ func NewEncoder(o EncoderOptions) (*Encoder, error) {
 // stay as they were last set.
 func (e *Encoder) Reset() error {
 	// Initialising anew instead would ask the processor what it is, which takes 70 us
-	// in a virtual machine. The one thing that this leaves, whether the last frame
-	// carried FEC, is overruled by entering anew.
+	// in a virtual machine. What this leaves is ended here, or overruled by entering
+	// anew: whether the last frame carried FEC.
 	if err := e.state.resetEncoder(); err != nil {
 		return fmt.Errorf("reset encoder: %w", err)
+	}
+	if err := errors.Join(e.ForceCELT(false), e.SetIndependent(false)); err != nil {
+		return err
 	}
 	e.enter = e.fec()
 	return nil
@@ -167,19 +156,23 @@ func (e *Encoder) ForceCELT(on bool) error {
 	return nil
 }
 
+// SetIndependent makes frames be coded without regard to those before, as far as
+// the format goes: dearer, but a decoder needs to have heard nothing else. Reset
+// ends it.
+func (e *Encoder) SetIndependent(on bool) error {
+	value := 0
+	if on {
+		value = 1
+	}
+	if err := e.state.set(setIndependent, value); err != nil {
+		return fmt.Errorf("set independent: %w", err)
+	}
+	return nil
+}
+
 // Options are the settings in force.
 func (e *Encoder) Options() EncoderOptions {
 	return e.options
-}
-
-// Lookahead is how many samples the encoder holds back: the delay that it and
-// the decoder together add.
-func (e *Encoder) Lookahead() (samples int, err error) {
-	samples, err = e.state.get(getLookahead)
-	if err != nil {
-		return 0, fmt.Errorf("get lookahead: %w", err)
-	}
-	return samples, nil
 }
 
 // Encode writes one packet for pcm into dst and returns its length. pcm must

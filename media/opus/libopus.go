@@ -16,10 +16,6 @@ static int encoder_reset(OpusEncoder *e) {
 static int decoder_reset(OpusDecoder *d) {
 	return opus_decoder_ctl(d, OPUS_RESET_STATE);
 }
-
-static int encoder_get(OpusEncoder *e, int request, opus_int32 *value) {
-	return opus_encoder_ctl(e, request, value);
-}
 */
 import "C"
 
@@ -38,13 +34,11 @@ func (e Error) Error() string {
 
 // Requests of opus_encoder_ctl (opus_defines.h).
 const (
-	setBitrate       = C.OPUS_SET_BITRATE_REQUEST
-	setComplexity    = C.OPUS_SET_COMPLEXITY_REQUEST
-	setInbandFEC     = C.OPUS_SET_INBAND_FEC_REQUEST
-	setPacketLoss    = C.OPUS_SET_PACKET_LOSS_PERC_REQUEST
-	setSignal        = C.OPUS_SET_SIGNAL_REQUEST
-	setVBRConstraint = C.OPUS_SET_VBR_CONSTRAINT_REQUEST
-	getLookahead     = C.OPUS_GET_LOOKAHEAD_REQUEST
+	setBitrate     = C.OPUS_SET_BITRATE_REQUEST
+	setComplexity  = C.OPUS_SET_COMPLEXITY_REQUEST
+	setInbandFEC   = C.OPUS_SET_INBAND_FEC_REQUEST
+	setPacketLoss  = C.OPUS_SET_PACKET_LOSS_PERC_REQUEST
+	setIndependent = C.OPUS_SET_PREDICTION_DISABLED_REQUEST
 	// setForceMode is for the library's own tests, and in its private header only
 	// (src/opus_private.h, OPUS_SET_FORCE_MODE_REQUEST and MODE_CELT_ONLY).
 	setForceMode = 11002
@@ -59,7 +53,6 @@ const (
 	applicationVoIP     = C.OPUS_APPLICATION_VOIP
 	applicationLowDelay = C.OPUS_APPLICATION_RESTRICTED_LOWDELAY
 	bitrateAuto         = C.OPUS_AUTO
-	signalVoice         = C.OPUS_SIGNAL_VOICE
 )
 
 // state is memory of Go's that libopus works in. Its types hold no pointers into
@@ -102,12 +95,6 @@ func (s state) resetDecoder() error { return check(C.decoder_reset(s.decoder()))
 
 func (s state) set(request, value int) error {
 	return check(C.encoder_set(s.encoder(), C.int(request), C.opus_int32(value)))
-}
-
-func (s state) get(request int) (int, error) {
-	var value C.opus_int32
-	err := check(C.encoder_get(s.encoder(), C.int(request), &value))
-	return int(value), err
 }
 
 // encode needs len(pcm) and len(packet) above zero.

@@ -10,9 +10,8 @@
 // two goroutines at the same time.
 //
 // The binding is the package's own, libopus.go: github.com/hraban/opus cannot
-// reset a decoder, so that every reuse of one would leave 18 KB of garbage, has
-// no lookahead, signal and VBR controls, and hands libopus the capacity of a
-// slice as its length.
+// reset a decoder, so that every reuse of one would leave 18 KB of garbage, and
+// hands libopus the capacity of a slice as its length.
 package opus
 
 import (
