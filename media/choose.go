@@ -125,7 +125,7 @@ func (l *Line) chooseLocked(s *Source, heard sound, now time.Duration) choice {
 		return choiceLeave
 	case l.active == nil || l.yieldsLocked(s, heard, now):
 		return choiceTake
-	case l.canMix() && s.onset.believed():
+	case l.canMix() && (s.onset.believed() || s.onset.likely() && now-s.soundAt < trust && s.soundAt > 0):
 		return choiceJoin
 	default:
 		return choiceLeave
@@ -198,8 +198,8 @@ func (l *Line) relayLocked(s *Source, p *rtp.Packet, duration uint32, heard soun
 	if v == inOrder && !l.continues(s, steps, ticks, duration, lead) {
 		s.aligned = false
 	}
-	if lead > maxAhead || (l.hurry && lead > lasting) || (lead > slack && heard != soundSpeech) {
-		l.hurry = false
+	if lead > maxAhead || (l.hurry && lead > lasting) || ((lead > slack || l.ease) && heard != soundSpeech) {
+		l.hurry, l.ease = false, false
 		l.counters.ahead.Add(1)
 		s.duration = duration
 		s.unalign()
@@ -259,7 +259,8 @@ func (l *Line) write(s *Source, p *rtp.Packet) error {
 // came as early as it should have, the relayed source is slower than our clock: the
 // difference is drift and not jitter, and filling it with silence would put a hole
 // into speech, so origin moves. If none came without lasting delay, the source is
-// faster, or it never pauses after a stall: one packet less, then.
+// faster, or it never pauses after a stall: one packet less, then. A lesser delay
+// that lasts is what a mix left behind: the next pause has a packet less.
 func (l *Line) followClockLocked(now time.Duration) {
 	lead := l.leadLocked(now)
 	l.leadMin, l.leadMax = min(l.leadMin, lead), max(l.leadMax, lead)
@@ -271,6 +272,6 @@ func (l *Line) followClockLocked(now time.Duration) {
 		l.origin += FrameDuration - l.leadMax
 		l.counters.slips.Add(1)
 	}
-	l.hurry = l.leadMin > lasting
+	l.hurry, l.ease = l.leadMin > lasting, l.leadMin > 2*FrameDuration
 	l.leadMin, l.leadMax, l.leadCount = math.MaxInt64, math.MinInt64, 0
 }

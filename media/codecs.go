@@ -121,6 +121,12 @@ type Encoder interface {
 	// Encode writes the payload of one frame of FrameDuration into dst and returns
 	// its length. 1,275 bytes always suffice.
 	Encode(pcm []int16, dst []byte) (n int, err error)
+	// Imitate makes the frames that follow be coded in the mode of a payload of the
+	// encoder's own codec, as far as it can, until it is called with nil. Where a
+	// decoder hears this stream after another one or before it, frames in the other
+	// one's mode between the two (warm-up frames that are not sent count) spare it a
+	// change of mode that nobody prepared it for, which is a hole of 10 to 100 ms.
+	Imitate(payload []byte) error
 	// SetExpectedLoss says how many percent of its packets the receiver loses, as
 	// RTCP reports tell, so that redundancy is sent for it.
 	SetExpectedLoss(percent int) error

@@ -90,6 +90,14 @@ func (h *history) use() {
 	}
 }
 
+// newest is the newest payload, nil if there is none.
+func (h *history) newest() []byte {
+	if h.count == 0 {
+		return nil
+	}
+	return h.payload(h.count - 1)
+}
+
 // unused is the first entry after all that were heard.
 func (h *history) unused() int {
 	for i := h.count; i > 0; i-- {

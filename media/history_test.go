@@ -116,8 +116,8 @@ func TestOnset(t *testing.T) {
 		"a long one":            {[]sound{u}, 3 * FrameDuration, true, 1},
 		"voice":                 {[]sound{n, s, s, s}, FrameDuration, true, 4},
 		"voice, one missed":     {[]sound{s, s, n, s}, FrameDuration, true, 5},
-		"voice, two missed":     {[]sound{s, n, n, s}, FrameDuration, false, 5},
-		"noise after voice":     {[]sound{s, s, s, n}, FrameDuration, false, 5},
+		"voice, two missed":     {[]sound{s, n, n, s}, FrameDuration, false, 4},
+		"noise after voice":     {[]sound{s, s, s, n}, FrameDuration, false, 4},
 		"longer than a backlog": {[]sound{u, u, u, u, u, u, u, u}, FrameDuration, true, 4},
 	}
 	for name, tt := range tests {

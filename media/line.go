@@ -45,6 +45,8 @@ const (
 	// driftWindow is after how many relayed packets the line asks whether its
 	// source's clock is slower than ours: 5 s of 20 ms packets.
 	driftWindow = 250
+	// easeWindow is how long the first window after a mix is.
+	easeWindow = 25
 )
 
 // Line makes one continuous stream out of many sources: room to phone.
@@ -103,6 +105,7 @@ type Line struct {
 	leadMax   time.Duration // greatest
 	leadCount int
 	hurry     bool // leave out one packet, whatever it holds
+	ease      bool // leave out one packet without speech
 
 	counters lineCounters
 }

@@ -32,6 +32,9 @@ const (
 	tail = 5
 	// warmUp is how many frames an encoder is given before its first one counts.
 	warmUp = 2
+	// approach is how many frames are coded in the mode of a source before it is
+	// relayed again: the encoder goes over with the second.
+	approach = 3
 	// fadeIn, a 400th of a second, is for a source that joins.
 	fadeIn = 400
 	// codecRetry is how long a line goes without a mix when codecs cannot be made.
@@ -53,6 +56,8 @@ type mix struct {
 	aloneAt time.Duration // since when there is one source, at most, that can be relayed
 	retryAt time.Duration // after a failure
 	now     time.Duration // for relayPendingLocked
+
+	approach int // frames coded in the mode of the source that will be relayed
 
 	sum     []int32
 	pcm     []int16
@@ -100,7 +105,7 @@ func (l *Line) beginMixLocked(s *Source, now time.Duration) bool {
 	}
 	m.encoder = encoder
 	l.countLocked(encoder.SetExpectedLoss(l.options.ExpectedLoss))
-	m.cold, m.quiet, m.aloneAt = true, 0, now
+	m.cold, m.quiet, m.aloneAt, m.approach = true, 0, now, 0
 	a := l.active
 	if l.phase == phaseRelay && a != nil && !l.carryOverLocked(a, a == s, now) {
 		l.endMixLocked()
@@ -162,10 +167,7 @@ func (l *Line) carryOverLocked(a *Source, current bool, now time.Duration) bool 
 		m := l.mix
 		m.cold = false
 		c.voice.Recall(m.recall)
-		for f := range warmUp {
-			frame := len(m.pcm)
-			l.encodeLocked(m.recall[f*frame : (f+1)*frame])
-		}
+		l.warmLocked(h.payload(end - 1))
 	}
 	a.in.seal()
 	if end < h.count {
@@ -304,26 +306,15 @@ func (l *Line) endMixLocked() {
 // mixPacketLocked takes a packet while the line mixes.
 func (l *Line) mixPacketLocked(s *Source, p *rtp.Packet, j judgement, now time.Duration) {
 	if s.channel == nil {
-		heard := s.onset.believed() || j.heard != soundNone && l.mix.count() == 0
+		heard := s.onset.likely() || j.heard != soundNone && l.mix.count() == 0
 		if !heard || !l.joinMixLocked(s, now) {
 			l.counters.unheard.Add(1)
 		}
 		return
 	}
-	v, _, _ := s.in.next(&p.Header, now)
-	switch v {
-	case duplicate, stray:
+	if v, _, _ := s.in.next(&p.Header, now); v == duplicate || v == stray {
 		l.counters.late.Add(1)
 		return
-	case restarted: // another stream: another decoder
-		s.channel.retire()
-		s.past.clear()
-		s.past.put(p, now)
-		if !l.joinMixLocked(s, now) {
-			l.counters.unheard.Add(1)
-		}
-		return
-	case inOrder, reordered:
 	}
 	s.channel.voice.Write(p, now)
 	s.past.use()

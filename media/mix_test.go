@@ -281,13 +281,10 @@ func TestAStreamThatStartsAnewInAMix(t *testing.T) {
 		s.together(t, 20, a, b)
 		b.ssrc, b.seq, b.ts = 7777, 1, 1
 		s.together(t, 20, a, b)
-		require.Equal(t, 3, codecs.made)
-		require.Equal(t, 2, codecs.voices)
 		s.pass(60 * time.Millisecond)
+		require.Equal(t, 2, codecs.voices)
 		require.Equal(t, a.sent, s.heardOf(0))
-		heard := s.heardOf(1)
-		require.Equal(t, b.sent[21:], heard[len(heard)-19:], "all of the new stream")
-		require.GreaterOrEqual(t, len(heard), 37, "the old one fades out")
+		require.Equal(t, b.sent, s.heardOf(1))
 	})
 }
 

@@ -66,6 +66,8 @@ func (e *fakeEncoder) Encode(pcm []int16, dst []byte) (int, error) {
 	return 2 + 2*fakeSources, nil
 }
 
+func (e *fakeEncoder) Imitate([]byte) error { return nil }
+
 func (e *fakeEncoder) SetExpectedLoss(percent int) error { e.codecs.loss = percent; return nil }
 
 func (e *fakeEncoder) Close() {
@@ -107,6 +109,9 @@ func (v *fakeVoice) Read(pcm []int16, _ time.Duration) media.Sound {
 	}
 	v.empty = 0
 	v.stats.Decoded++
+	if ticks, _ := media.OpusDuration(p); ticks < media.FrameSamples && len(v.queue) > 0 {
+		v.queue = v.queue[1:] // 10 ms: two of them are a frame
+	}
 	pcm[fakeFirst+int(p[2])] = int16(p[len(p)-1])
 	level := uint8(25)
 	if p[3] != 0 {

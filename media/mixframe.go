@@ -1,6 +1,7 @@
 package media
 
 import (
+	"math"
 	"time"
 
 	"github.com/pion/rtp"
@@ -9,7 +10,13 @@ import (
 // mixFrameLocked makes the next frame while the line mixes, or ends the mix.
 func (l *Line) mixFrameLocked(now time.Duration) {
 	m := l.mix
-	switch alone, p := l.reviewLocked(now); p {
+	// After a late visit several frames are due. Voices are read on a regular clock.
+	now -= max(0, -l.leadLocked(now)).Truncate(FrameDuration)
+	alone, p := l.reviewLocked(now)
+	if p == phaseRelay && !l.approachLocked(alone) {
+		p = phaseMix
+	}
+	switch p {
 	case phaseRelay:
 		l.leaveMixLocked(alone, now)
 	case phaseSilence:
@@ -53,10 +60,30 @@ func (l *Line) reviewLocked(now time.Duration) (alone *channel, p phase) {
 	}
 	if d == demandMix {
 		m.aloneAt = now
+		if m.approach > 0 {
+			m.approach = 0
+			l.countLocked(m.encoder.Imitate(nil))
+		}
 	}
 	settled := d == demandNone || now-m.aloneAt >= settleAfter ||
 		sources == 1 && !alone.fresh && (!alone.sound.Active || alone.sound.Level >= pauseLevel)
 	return alone, next(phaseMix, d, settled)
+}
+
+// approachLocked reports whether the mix can be left for the source in c. A decoder
+// that is given the middle of another encoder's CELT stream hears it too soft for
+// 100 ms, because its bands are coded as differences to those before (RFC 6716
+// section 4.3.2.1). It has to have heard the same sound in CELT frames before.
+func (l *Line) approachLocked(c *channel) bool {
+	m := l.mix
+	last := c.source.past.newest()
+	if m.approach == approach || !isCELT(last) || m.quiet > tail || c.sound.Level >= pauseLevel {
+		return true
+	}
+	if m.approach++; m.approach == 1 {
+		l.countLocked(m.encoder.Imitate(last))
+	}
+	return false
 }
 
 // dismiss takes their places from sources that have not sounded for long. Of
@@ -115,9 +142,7 @@ func (l *Line) writeMixLocked(active bool) {
 	if m.cold {
 		m.cold = false
 		clear(m.recall)
-		for range warmUp {
-			l.encodeLocked(m.recall[:len(m.pcm)])
-		}
+		l.warmLocked(silence(l.options.Codec))
 	}
 	m.meter.limited(m.limiter.apply(m.sum, m.gain, m.pcm))
 	m.meter.level(m.pcm)
@@ -133,6 +158,17 @@ func (l *Line) writeMixLocked(active bool) {
 	l.silent = false
 	l.counters.mixed.Add(1)
 	_ = l.sendLocked() // counted; the stream goes on
+}
+
+// warmLocked prepares the encoder for a frame that follows what is in recall and
+// was heard with the payload after.
+func (l *Line) warmLocked(after []byte) {
+	m := l.mix
+	l.countLocked(m.encoder.Imitate(after))
+	for frame := range warmUp {
+		l.encodeLocked(m.recall[frame*len(m.pcm) : (frame+1)*len(m.pcm)])
+	}
+	l.countLocked(m.encoder.Imitate(nil))
 }
 
 // encodeLocked encodes a frame; nil if the encoder fails. The result is valid
@@ -157,10 +193,14 @@ func (l *Line) leaveMixLocked(c *channel, now time.Duration) {
 	m, s := l.mix, c.source
 	clear(m.sum)
 	sound := c.voice.Finish(m.pcm, now)
-	addTo(m.sum, m.pcm)
-	l.writeMixLocked(sound.Active)
+	speaks := sound.Active && sound.Level < pauseLevel
+	if speaks { // in a pause there is no need to play it, and to be ahead by that
+		addTo(m.sum, m.pcm)
+		l.writeMixLocked(true)
+	}
 	l.active, l.since = s, now
 	s.unalign()
+	l.leadMin, l.leadMax, l.leadCount = math.MaxInt64, math.MinInt64, driftWindow-easeWindow
 	if sound.Active {
 		l.enterLocked(phaseRelay, now)
 	} else {

@@ -31,13 +31,18 @@ func OpusStereo(payload []byte) bool {
 	return len(payload) > 0 && payload[0]&0x04 != 0
 }
 
+// firstCELT is the first configuration number without SILK (RFC 6716 table 2).
+const firstCELT = 16
+
+// isCELT reports whether an Opus payload is coded in CELT mode.
+func isCELT(payload []byte) bool { return len(payload) > 0 && payload[0]>>3 >= firstCELT }
+
 // OpusVoice reports whether the encoder found a voice in the packet. In the SILK
 // and hybrid modes, those of speech, it says so in the first bits of the frame (RFC
 // 6716 section 4.2.3: a VAD flag per 20 ms, mid channel first). known is false
 // where there is no such flag: CELT, packets of several frames, empty ones.
 func OpusVoice(payload []byte) (voice, known bool) {
-	const celt = 16 // the first configuration number without SILK (RFC 6716 table 2)
-	if len(payload) < 2 || payload[0]>>3 >= celt || payload[0]&0x03 != 0 {
+	if len(payload) < 2 || isCELT(payload) || payload[0]&0x03 != 0 {
 		return false, false
 	}
 	flags := max(1, opusFrameTicks[payload[0]>>3]/FrameSamples) // SILK frames

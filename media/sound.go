@@ -127,6 +127,10 @@ type onset struct {
 // more would be delay that takes long to make up for.
 const backlog = 5
 
+// trust is for how long a source that was believed is believed sooner: it takes
+// part in the conversation.
+const trust = 10 * time.Second
+
 func (o *onset) note(j judgement, span, now time.Duration) {
 	if now-o.at > historyGap {
 		o.bits = 0
@@ -158,6 +162,10 @@ func (o *onset) believed() bool {
 	return o.bits&1 != 0 && bits.OnesCount8(o.bits&window) >= o.need
 }
 
+// likely is enough where one more decoder is all that is at stake: the last two
+// packets are sound.
+func (o *onset) likely() bool { return o.believed() || o.bits&0x03 == 0x03 }
+
 // begun reports whether there was sound shortly before the newest packet.
 func (o *onset) begun() bool { return o.bits&(1<<backlog-2) != 0 }
 
@@ -167,7 +175,7 @@ func (o *onset) begun() bool { return o.bits&(1<<backlog-2) != 0 }
 func (o *onset) length() int {
 	recent := o.bits & (1<<(backlog-1) - 1)
 	n := bits.Len8(recent)
-	if o.need == 3 {
+	if o.believed() && o.need == 3 {
 		n++
 	}
 	return max(1, n)
