@@ -70,6 +70,9 @@ type opusEncoder struct {
 	least  int  // loss in percent that is expected always
 	closed bool
 	put    func(encoder)
+
+	imitates bool // another stream's mode
+	joins    bool // frames are independent
 }
 
 func newOpusEncoder(o Options, put func(encoder)) (*opusEncoder, error) {
@@ -94,12 +97,28 @@ func newOpusEncoder(o Options, put func(encoder)) (*opusEncoder, error) {
 
 // Encode writes the packet of one frame into dst and returns its length.
 func (e *opusEncoder) Encode(pcm []int16, dst []byte) (n int, err error) {
-	return e.enc.Encode(pcm, dst)
+	n, err = e.enc.Encode(pcm, dst)
+	if e.joins && !e.imitates {
+		e.joins = false
+		if err == nil {
+			err = e.enc.SetIndependent(false)
+		}
+	}
+	return n, err
 }
 
-// Imitate codes in CELT mode after a payload that is.
+// Imitate codes in CELT mode if the payload is. Else it is enough that frames, the
+// first one after Imitate(nil) too, rely on nothing that a decoder heard before.
 func (e *opusEncoder) Imitate(payload []byte) error {
-	return e.enc.ForceCELT(len(payload) > 0 && payload[0]>>3 >= firstCELT)
+	e.imitates = payload != nil
+	celt := len(payload) > 0 && payload[0]>>3 >= firstCELT
+	if e.imitates && !celt {
+		e.joins = true
+		if err := e.enc.SetIndependent(true); err != nil {
+			return err
+		}
+	}
+	return e.enc.ForceCELT(celt)
 }
 
 // firstCELT is the first configuration without SILK (RFC 6716 table 2).
@@ -124,7 +143,7 @@ func (e *opusEncoder) Close() {
 }
 
 func (e *opusEncoder) renew() error {
-	e.closed = false
+	e.closed, e.imitates, e.joins = false, false, false
 	if err := e.SetExpectedLoss(0); err != nil {
 		return err
 	}
