@@ -259,6 +259,18 @@ func (d *delays) need(target float64, least, most time.Duration) time.Duration {
 	return most
 }
 
+// lateBeyond is the share of packets that came later than margin.
+func (d *delays) lateBeyond(margin time.Duration) float64 {
+	if !d.started {
+		return 1
+	}
+	var late float64
+	for _, w := range d.hist[min(max(margin/time.Millisecond, -1)+1, bins):] {
+		late += w
+	}
+	return late / d.total
+}
+
 // drift is the least-squares slope of the minima over the seconds they are of, in
 // parts per million; a source that is faster than us has falling transits.
 func (d *delays) drift() float64 {

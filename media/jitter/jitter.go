@@ -301,6 +301,12 @@ func (b *Buffer) Margin(now time.Duration, ts int64) time.Duration {
 // delay has begun or a short outage is about to end: then Margin may tell too much.
 func (b *Buffer) Settled() bool { return b.delay.streak == 0 }
 
+// RatherLost tells whether a packet that is not there margin after the fastest one
+// would have been is lost more often than late.
+func (b *Buffer) RatherLost(margin time.Duration) bool {
+	return b.delay.lateBeyond(margin) < b.delay.loss
+}
+
 // Duration converts ticks of the source's clock.
 func (b *Buffer) Duration(ticks int64) time.Duration { return b.order.duration(ticks) }
 

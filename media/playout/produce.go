@@ -26,7 +26,7 @@ func (v *Voice) produce(n int) {
 		p := v.front()
 		switch {
 		case p == nil:
-			v.extend(n - v.out.len())
+			v.bridge(n - v.out.len())
 		case v.ext.on || !v.anchored:
 			if !start || !v.due(p) {
 				v.extend(n - v.out.len())
@@ -34,6 +34,8 @@ func (v *Voice) produce(n int) {
 			}
 			v.skipExcess()
 			v.resume()
+		case v.ahead > 0:
+			v.commit(p)
 		case v.gap(p) <= 0:
 			v.decode()
 		case v.missing(p) == 0: // a pause: what is behind is due in its own time
@@ -175,7 +177,8 @@ func (v *Voice) patch(p *jitter.Packet, lost int) {
 	}
 	before := (gap - n) / v.unit * v.unit
 	past := min((v.made+v.unit-1)/v.unit*v.unit, before)
-	v.lead(past)
+	v.lead(past - v.ahead)
+	v.ahead = 0
 	if left := min(before-past, len(v.scratch)); left > 0 && !v.ext.silent() {
 		v.hide(v.scratch[:left])
 		v.stats.Concealed += uint64(lost - 1)
@@ -292,6 +295,52 @@ func (v *Voice) unfade(pcm []int16) {
 		}
 	}
 	v.lost = 0
+}
+
+// bridge makes sound up while nothing is there, n samples or a few more. If the next
+// packet is rather lost than late the decoder does it, as it would if that were
+// known; else it is spared, so that the packet can be played whole when it comes.
+func (v *Voice) bridge(n int) {
+	unit := min(v.ofTicks(v.packet), v.samples(maxPacket)) / v.unit * v.unit
+	if v.ext.on || v.pause || !v.anchored || unit == 0 ||
+		v.ahead == 0 && !v.buf.RatherLost(v.buf.Margin(v.now, v.cursor)) {
+		v.extend(n)
+		return
+	}
+	if v.ahead == 0 {
+		v.stats.Underruns++
+	}
+	if v.toTime(v.lost) >= giveUp { // faded out
+		v.ext.beginSilent()
+		v.made = v.ahead
+		return
+	}
+	v.hide(v.out.room(unit))
+	v.out.fill(unit)
+	v.ahead += unit
+}
+
+// commit settles what the decoder concealed before p came.
+func (v *Voice) commit(p *jitter.Packet) {
+	lost, gap, ahead := v.missing(p), v.gap(p), v.ahead
+	v.ahead = 0
+	switch {
+	case gap > 0 && lost == 0:
+		v.pause = true // it was a pause
+	case ahead < gap:
+		packets := min(max(1, ahead*lost/gap), lost-1)
+		v.stats.Concealed += uint64(packets)
+		v.seq += int64(packets)
+		v.cursor += v.toTicks(ahead)
+		v.buf.Pass(v.seq, v.cursor)
+	default:
+		v.stats.Concealed += uint64(lost)
+		if ahead > gap { // p was late after all, and goes on somewhere else
+			v.ext.begin(v.out.past(v.win+v.pitch.most), v.win, v.pitch, v.step)
+		}
+		v.cursor = p.Time
+		v.decode()
+	}
 }
 
 // extend makes n samples up out of the last that were heard.

@@ -113,6 +113,7 @@ type Voice struct {
 	skipped  int64 // numbers since seq that are no loss: padding
 	made     int   // samples made up since the sound broke off
 	lost     int   // samples concealed in a row
+	ahead    int   // samples the decoder concealed behind cursor with nothing to tell how much is lost
 	madeUp   bool  // in this Read
 
 	control control
@@ -164,7 +165,7 @@ func opusDuration(payload []byte) (uint32, error) { return media.OpusDuration(pa
 func g711Duration(payload []byte) (uint32, error) { return uint32(len(payload)), nil }
 
 func (v *Voice) begin() {
-	v.anchored, v.pause, v.lost, v.made, v.skipped = false, true, 0, 0, 0
+	v.anchored, v.pause, v.lost, v.made, v.ahead, v.skipped = false, true, 0, 0, 0, 0
 	v.cursor, v.seq, v.packet = 0, 0, v.clock/50
 	v.control = control{}
 	v.stats = media.VoiceStats{}
