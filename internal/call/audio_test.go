@@ -3,6 +3,7 @@ package call_test
 import (
 	"context"
 	"math"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -117,7 +118,7 @@ func played(t *testing.T, c media.Codec, packets []*rtp.Packet) []int16 {
 }
 
 // converse makes an answered call in which both sides say their tone at once, and returns how it was.
-func converse(t *testing.T, s *script, change func(*call.Options)) call.Heard {
+func converse(t *testing.T, s *script, change func(*call.Options)) (*call.Call, call.Heard) {
 	t.Helper()
 	var toPhone *media.Source
 	c := begin(t, s, func(o *call.Options) {
@@ -139,7 +140,7 @@ func converse(t *testing.T, s *script, change func(*call.Options)) call.Heard {
 		require.NoError(t, toPhone.WriteRTP(agent(i)))
 		time.Sleep(media.FrameDuration) // fake time
 	}
-	return c.Heard()
+	return c, c.Heard()
 }
 
 // contiguous requires one stream without a hole, whose clock runs at rate.
@@ -173,7 +174,7 @@ func TestBothSidesHearEachOther(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newScript()
 				s.codec, s.late = tt.codec, tt.direction == call.Outbound
-				heard := converse(t, s, func(o *call.Options) {
+				_, heard := converse(t, s, func(o *call.Options) {
 					o.Direction, o.Audio = tt.direction, audio(t, tt.mode)
 					o.Audio.ToRoom.GainDB = tt.gain
 				})
@@ -196,6 +197,47 @@ func TestBothSidesHearEachOther(t *testing.T) {
 			})
 		})
 	}
+}
+
+// listening are Codecs that note what loss their encoders are told.
+type listening struct {
+	media.Codecs
+
+	told *atomic.Int32
+}
+
+func (c listening) NewEncoder(codec media.Codec) (media.Encoder, error) {
+	e, err := c.Codecs.NewEncoder(codec)
+	return listeningEncoder{e, c.told}, err
+}
+
+type listeningEncoder struct {
+	media.Encoder
+
+	told *atomic.Int32
+}
+
+func (e listeningEncoder) SetExpectedLoss(percent int) error {
+	e.told.Store(int32(percent))
+	return e.Encoder.SetExpectedLoss(percent)
+}
+
+func TestEncoderLearnsOfLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		var told atomic.Int32
+		c, _ := converse(t, s, func(o *call.Options) {
+			o.Audio = audio(t, media.ModeTranscode)
+			o.Audio.ToPhone.Codecs = listening{o.Audio.ToPhone.Codecs, &told}
+		})
+		require.Zero(t, told.Load())
+		s.mu.Lock()
+		s.reported = call.Network{Reports: 1, Loss: .07, Sent: 100, Lost: 7}
+		s.mu.Unlock()
+		_, left := c.Check(time.Now())
+		require.False(t, left)
+		require.EqualValues(t, 7, told.Load())
+	})
 }
 
 func loudest(pcm []int16) float64 {

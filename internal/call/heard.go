@@ -143,7 +143,7 @@ func lineAttributes(l *media.LineStats) []any {
 		"silenceMs", l.SilenceTime.Milliseconds(), "voices", l.VoicesMax, "limited", l.Limited, "codecErrors", l.CodecErrors,
 		"decoded", v.Decoded, "recovered", v.Recovered+l.Recovered, "concealed", v.Concealed, "voiceLate", v.Late,
 		"garbage", v.Garbage, "depthMs", milliseconds(v.Target), "voiceJitterMs", milliseconds(v.Jitter), "driftPPM", math.Round(v.DriftPPM),
-		"decodeMs", v.DecodeTime.Milliseconds(), "encodeMs", l.EncodeTime.Milliseconds())
+		"encodeMs", l.EncodeTime.Milliseconds())
 	if !math.IsInf(l.LevelDB, 0) {
 		a = append(a, "levelDB", math.Round(l.LevelDB), "peakDB", math.Round(l.PeakDB))
 	}

@@ -30,7 +30,7 @@ func (f *family) both(of func(*media.LineStats) float64, labels ...string) {
 // audioSums are all counters of the calls' audio.
 func audioSums() []sum {
 	var all []sum
-	for _, f := range []*family{packets(), lost(), late(), frames(), hidden(), spent(), moves(), stalls(), codecTime()} {
+	for _, f := range []*family{packets(), lost(), late(), frames(), hidden(), spent(), moves(), stalls(), encoding()} {
 		all = append(all, f.sums...)
 	}
 	return all
@@ -109,9 +109,8 @@ func stalls() *family {
 	return f
 }
 
-func codecTime() *family {
-	f := newFamily("codec_seconds_total", "Time spent in decoders and encoders.", "flow", "step")
-	f.both(func(l *media.LineStats) float64 { return l.Voices.DecodeTime.Seconds() }, "decode")
-	f.both(func(l *media.LineStats) float64 { return l.EncodeTime.Seconds() }, "encode")
+func encoding() *family {
+	f := newFamily("encode_seconds_total", "Time spent in encoders, most of what a mix costs.", "flow")
+	f.both(func(l *media.LineStats) float64 { return l.EncodeTime.Seconds() })
 	return f
 }
