@@ -70,7 +70,7 @@ func TestCodecHasNoFaults(t *testing.T) {
 			}
 		}
 	}
-	require.Less(t, off, speech/50)
+	require.Less(t, off, speech/10)
 }
 
 func TestLagIsFollowed(t *testing.T) {
