@@ -12,9 +12,9 @@ import (
 // maxPacket is more than any Opus packet with its RTP header: 1,275 bytes a frame (RFC 6716 section 3.4).
 const maxPacket = 1500
 
-// serverSilenceBytes is the length of the silence that livekit-server itself puts into a track that is muted or starts
-// without packets: media.SilenceFrame, filled up with zeros (pkg/sfu, OpusSilenceFrame).
-const serverSilenceBytes = 80
+// serverSilence is what livekit-server itself puts into a track that is muted or starts without packets:
+// media.SilenceFrame, filled up with zeros (pkg/sfu, OpusSilenceFrame). No G.711 looks like it: there zeros are loud.
+var serverSilence = append(append(make([]byte, 0, 80), media.SilenceFrame...), make([]byte, 80-len(media.SilenceFrame))...)
 
 // listener is one track that the leg hears.
 type listener struct {

@@ -140,7 +140,7 @@ func (s *tapped) handOnLocked(raw []byte) {
 	if p.Unmarshal(raw) != nil || len(p.Payload) == 0 {
 		return // padding
 	}
-	if len(p.Payload) == serverSilenceBytes && bytes.HasPrefix(p.Payload, media.SilenceFrame) {
+	if bytes.Equal(p.Payload, serverSilence) {
 		p.Payload = p.Payload[:len(media.SilenceFrame)]
 	}
 	_ = s.hear(p) // the error is the phone leg's, which knows it itself

@@ -1,6 +1,7 @@
 package roomleg
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/pion/interceptor"
@@ -95,14 +96,16 @@ func TestTapLeavesOutPaddingAndCutsTheServersSilence(t *testing.T) {
 		payloads = append(payloads, append([]byte(nil), p.Payload...))
 		return nil
 	})
-	silence := make([]byte, serverSilenceBytes)
+	silence := make([]byte, 80)
 	copy(silence, media.SilenceFrame)
-	w := newWire(t, 3, func(i int) []byte { return [][]byte{nil, silence, {1, 2, 3, 4}}[i] })
+	mulaw := bytes.Repeat([]byte{0xFE}, 80) // 10 ms of almost nothing that begins as Opus silence does
+	copy(mulaw, media.SilenceFrame)
+	w := newWire(t, 4, func(i int) []byte { return [][]byte{nil, silence, {1, 2, 3, 4}, mulaw}[i] })
 	for _, raw := range w.packets {
 		s.offer(raw)
 	}
 	s.offer([]byte("not RTP"))
-	require.Equal(t, [][]byte{media.SilenceFrame, {1, 2, 3, 4}}, payloads)
+	require.Equal(t, [][]byte{media.SilenceFrame, {1, 2, 3, 4}, mulaw}, payloads)
 }
 
 func TestTappingAllocatesNothing(t *testing.T) {
