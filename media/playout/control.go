@@ -16,6 +16,9 @@ const (
 	opPatience    = 25
 	// opMost is the most that is cut or put in at once where pitch does not matter.
 	opMost = 12 * time.Millisecond
+	// opSure is how many Reads in a row the margin must be too large: one that came
+	// late found it larger than it is.
+	opSure = 10
 	// slack keeps the margin from being lowered and raised in turn.
 	slack = 2 * time.Millisecond
 	// needFall is how fast, per Read, a need that is over is forgotten: 5 ms a second.
@@ -32,6 +35,7 @@ const (
 type control struct {
 	since   int           // Reads since the last change
 	waiting int           // Reads that a change has been due
+	long    int           // Reads in a row with too much margin
 	need    time.Duration // the recent maximum
 	loud    float64       // power of loud sound
 	last    float64       // power of the last Read
@@ -64,6 +68,9 @@ func (v *Voice) adjust(n int) {
 	left := v.out.len() - n
 	margin := v.margin(left, packet)
 	excess := margin - v.toTime(grain) - c.need - slack
+	if c.long++; excess < 0 {
+		c.long = 0
+	}
 	if c.since < opEvery && !quiet && excess < farTooLong {
 		return
 	}
@@ -71,7 +78,7 @@ func (v *Voice) adjust(n int) {
 	switch {
 	case margin < need:
 		v.lengthen(grain-over, quiet)
-	case excess >= 0 && v.buf.Settled() && v.ready():
+	case c.long >= opSure && v.buf.Settled() && v.ready():
 		v.shorten(grain, v.pitch.most, quiet)
 		v.produce(n)
 	default:

@@ -126,6 +126,30 @@ func TestCleanIsUntouched(t *testing.T) {
 	require.LessOrEqual(t, st.MaxDepth, 40*time.Millisecond)
 }
 
+// A reader that is late now and then has no reason to change the sound's length.
+func TestLateReaderStretchesNothing(t *testing.T) {
+	for phase := range 10 {
+		v := newVoice(t, &markerDecoder{})
+		in, _ := network{}.send(1, 3000, speech(false))
+		rng := rand.New(rand.NewPCG(1, uint64(phase)))
+		pcm := make([]int16, frame)
+		first := 102*time.Millisecond + time.Duration(phase)*media.FrameDuration/10
+		for tick := first; tick < 60*time.Second; tick += media.FrameDuration {
+			now := tick
+			if rng.Float64() < 0.2 {
+				now += time.Duration(rng.Int64N(int64(15 * time.Millisecond)))
+			}
+			for len(in) > 0 && in[0].at <= now {
+				v.Write(in[0].p, in[0].at)
+				in = in[1:]
+			}
+			v.Read(pcm, now)
+		}
+		st := v.Stats()
+		require.Zero(t, st.Shortened+st.Stretched, "phase %d", phase)
+	}
+}
+
 // talk is a source that pauses: spurts of 1 s, pauses of 1 s.
 func talk(pause func(i int) *rtp.Packet) func(int) *rtp.Packet {
 	seq := uint16(100)
