@@ -119,13 +119,13 @@ func (h *hall) heard(t *testing.T) []int16 {
 }
 
 // speechOf is a recording of testdata, in whole frames.
-func speechOf(t *testing.T, name string) []int16 {
-	t.Helper()
+func speechOf(tb testing.TB, name string) []int16 {
+	tb.Helper()
 	wav, err := testdata.Audio.ReadFile("audio/" + name)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	pcm, rate, err := hearing.ReadWAV(bytes.NewReader(wav))
-	require.NoError(t, err)
-	require.Equal(t, hallRate, rate)
+	require.NoError(tb, err)
+	require.Equal(tb, hallRate, rate)
 	return pcm[:len(pcm)/hallFrame*hallFrame]
 }
 
