@@ -60,7 +60,8 @@ type Options struct {
 }
 
 // DefaultMaxIdle keeps what a few hundred calls need that change between relay and
-// mix. TestMemory holds what one takes.
+// mix: 12 MB of Opus voices and 6 MB of encoders, at 96 and 49 KB each with libopus
+// 1.3 (TestMemory).
 const DefaultMaxIdle = 128
 
 // Codecs makes voices and encoders. It starts nothing and need not be closed.
