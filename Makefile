@@ -30,7 +30,7 @@ export LIVEKIT_SERVER ?= $(TOOLS)/livekit-server
 # The SDKs that the end-to-end tests drive.
 SDK_SOURCE := internal/e2e/sdk
 export SDK_DIR ?= $(CACHE)/sdk
-SDK_STAMP  := $(CACHE)/sdk-$(shell cd $(SDK_SOURCE) 2>/dev/null && cat go-*/* node/* python/* | cksum | cut -d' ' -f1).stamp
+SDK_STAMP  := $(CACHE)/sdk-$(shell cd $(SDK_SOURCE) 2>/dev/null && cat go-*/* node/* python/* rtc-node/* | cksum | cut -d' ' -f1).stamp
 
 # The end-to-end tests run after the others and alone: they judge sound, and a compiler beside them would be heard.
 E2E_PACKAGES := ./internal/e2e/...

@@ -2,7 +2,8 @@
 # Installs the SDKs that the end-to-end tests drive: .ci/sdks.sh SOURCE TARGET
 #
 # One folder each: go-VERSION with a built driver, node with all versions side by side, python-VERSION with a virtual
-# environment. Versions are pinned by the lock files in SOURCE.
+# environment; and rtc-node, the library that room participants are made with. Versions are pinned by the lock files in
+# SOURCE.
 set -euo pipefail
 source=$(realpath "$1")
 mkdir -p "$2"
@@ -37,6 +38,11 @@ echo "installing the Node SDKs"
 mkdir -p "$target/node"
 cp "$source"/node/* "$target/node/"
 (cd "$target/node" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+
+echo "installing the Node rtc library"
+mkdir -p "$target/rtc-node"
+cp "$source"/rtc-node/* "$target/rtc-node/"
+(cd "$target/rtc-node" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
 
 for requirements in "$source"/python/requirements-*.txt; do
 	version=$(basename "$requirements" .txt)

@@ -140,16 +140,18 @@ func (d *driver) do(_ context.Context, method string, args options) (options, er
 	if err := json.NewEncoder(d.in).Encode(map[string]any{"method": method, "args": args}); err != nil {
 		return nil, fmt.Errorf("ask the driver: %w", err)
 	}
-	line, err := d.out.ReadBytes('\n')
-	if err != nil {
-		return nil, fmt.Errorf("read the driver's answer: %w", err)
-	}
 	var res struct {
 		OK    options   `json:"ok"`
 		Error *sdkError `json:"error"`
 	}
-	if err := json.Unmarshal(line, &res); err != nil {
-		return nil, fmt.Errorf("read the driver's answer: %w", err)
+	for res.OK == nil && res.Error == nil { // some libraries log in between
+		line, err := d.out.ReadBytes('\n')
+		if err != nil {
+			return nil, fmt.Errorf("read the driver's answer: %w", err)
+		}
+		if err := json.Unmarshal(line, &res); err != nil {
+			return nil, fmt.Errorf("read the driver's answer: %w", err)
+		}
 	}
 	if res.Error != nil {
 		return nil, res.Error

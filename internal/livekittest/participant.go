@@ -64,7 +64,7 @@ func (s *Server) Join(ctx context.Context, options ParticipantOptions) (*Partici
 	token := options.Token
 	if token == "" {
 		var err error
-		if token, err = s.joinToken(options); err != nil {
+		if token, err = s.JoinToken(options); err != nil {
 			return nil, err
 		}
 	}
@@ -127,7 +127,8 @@ func (s *Server) tryJoin(ctx context.Context, options ParticipantOptions, token 
 	return p, over, nil
 }
 
-func (s *Server) joinToken(options ParticipantOptions) (string, error) {
+// JoinToken signs the token that Join joins with, for clients in other processes. Deaf, Codecs and Logger are not in it.
+func (s *Server) JoinToken(options ParticipantOptions) (string, error) {
 	identity := options.Identity
 	if identity == "" {
 		identity = "participant-" + rand.Text()[:8]

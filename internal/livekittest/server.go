@@ -42,6 +42,10 @@ type Options struct {
 	DepartureTimeout time.Duration
 	// LogLevel is the server's. Empty means info.
 	LogLevel string
+	// NodeIP is the address that clients are told to send media to, any of 127.0.0.0/8; the server itself listens on
+	// 127.0.0.1 and never sends a check of its own. A network impairment listens on NodeIP and the server's UDPPort, and
+	// carries what comes to 127.0.0.1. Empty means 127.0.0.1.
+	NodeIP string
 	// LogOutput receives the server's log as it is written, beside Server.Log. Nil means nowhere.
 	LogOutput io.Writer
 }
@@ -117,6 +121,10 @@ func (s *Server) config(stunAddr string) (string, error) {
 	if s.options.DepartureTimeout > 0 {
 		room["departure_timeout"] = max(1, int(s.options.DepartureTimeout.Seconds()))
 	}
+	nodeIP := s.options.NodeIP
+	if nodeIP == "" {
+		nodeIP = "127.0.0.1"
+	}
 	body, err := yaml.Marshal(settings{
 		"port":           s.port,
 		"bind_addresses": []string{"127.0.0.1"},
@@ -127,7 +135,8 @@ func (s *Server) config(stunAddr string) (string, error) {
 			"udp_port":                  s.udpPort,
 			"tcp_port":                  0, // it ignores bind_addresses
 			"use_external_ip":           false,
-			"node_ip":                   "127.0.0.1",
+			"node_ip":                   nodeIP,
+			"use_ice_lite":              s.options.NodeIP != "", // a check from 127.0.0.1 would show clients the way around
 			"enable_loopback_candidate": true,
 			"interfaces":                settings{"includes": []string{"lo"}},
 			"stun_servers":              []string{stunAddr},
@@ -199,6 +208,9 @@ func (s *Server) URL() string { return fmt.Sprintf("ws://127.0.0.1:%d", s.port) 
 
 // HTTPURL returns the URL of the server's APIs.
 func (s *Server) HTTPURL() string { return fmt.Sprintf("http://127.0.0.1:%d", s.port) }
+
+// UDPPort returns the port for media, of the server and of what it announces.
+func (s *Server) UDPPort() int { return s.udpPort }
 
 // APIKey returns the key that the server accepts.
 func (s *Server) APIKey() string { return s.apiKey }

@@ -93,16 +93,19 @@ type Packet struct {
 	Level   uint8 // RFC 6464: -dBov, 0 loudest, 127 silence
 }
 
-// Send sends Opus packets of 20 ms, one every 20 ms, and returns when the last has left.
+// Send sends Opus packets of 20 ms, one every 20 ms, and returns when the last has left. On a busy machine packets leave late
+// and then all that are due: a ticker would leave time out, and no client's clock does.
 func (t *Track) Send(ctx context.Context, packets []Packet) error {
-	tick := time.NewTicker(frameDuration)
-	defer tick.Stop()
+	begin := time.Now()
+	due := time.NewTimer(frameDuration)
+	defer due.Stop()
 	for i, packet := range packets {
 		if err := t.send(packet, i == 0); err != nil {
 			return err
 		}
+		due.Reset(time.Until(begin.Add(time.Duration(i+1) * frameDuration)))
 		select {
-		case <-tick.C:
+		case <-due.C:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
