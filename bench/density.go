@@ -37,7 +37,7 @@ func densityPart() part {
 func runDensity(ctx context.Context, b *bench, cmd *cli.Command) (report.Section, error) {
 	o := density.Options{
 		Warmup: cmd.Duration("warmup"), Interval: cmd.Duration("interval"), Profile: cmd.Duration("profile"),
-		BridgeCPUs: b.bridgeCPUs, BridgeProcs: b.bridgeProcs, Busy: cmd.Bool("busy"), Listen: cmd.Int("listen"), Folder: b.folder, Logger: b.log,
+		BridgeCPUs: b.bridgeCPUs, Busy: cmd.Bool("busy"), Listen: cmd.Int("listen"), Folder: b.folder, Logger: b.log,
 	}
 	for _, text := range cmd.StringSlice("calls") {
 		n, err := strconv.Atoi(text)

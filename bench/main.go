@@ -31,7 +31,7 @@ func main() {
 }
 
 const description = `bench needs Linux, a livekit-server (make livekit-server) and a machine that does nothing else. It takes
-two CPUs or more: the last half is for the bridge that is measured, the first half for everything around it.`
+two CPUs or more: the last one is for the bridge that is measured, the others for everything around it.`
 
 // part is one part of the benchmark: a subcommand of its own, and a section of the report of "all".
 type part struct {
@@ -48,9 +48,8 @@ type bench struct {
 	log *slog.Logger
 	// root is the folder of the module, folder that of the report, with a slash-free name for each file in it.
 	root, folder string
-	// loadCPUs and bridgeCPUs are lists as taskset takes them; bridgeProcs is how many are in the second one.
+	// loadCPUs and bridgeCPUs are lists as taskset takes them.
 	loadCPUs, bridgeCPUs string
-	bridgeProcs          int
 }
 
 func command() *cli.Command {
@@ -60,7 +59,6 @@ func command() *cli.Command {
 			&cli.StringFlag{Name: "out", Usage: "`FOLDER` of the report; default: .cache/bench/TIME"},
 			&cli.StringFlag{Name: "bridge-cpus", Usage: "`LIST` of CPUs for what is measured, as taskset takes it"},
 			&cli.StringFlag{Name: "load-cpus", Usage: "`LIST` of CPUs for everything else"},
-			&cli.IntFlag{Name: "bridge-procs", Value: 1, Usage: "how `MANY` CPUs the first list has"},
 		},
 	}
 	all := &cli.Command{Name: "all", Usage: "run every part with its defaults", Action: action(parts()...)}
@@ -108,7 +106,7 @@ func newBench(cmd *cli.Command, began time.Time) (*bench, error) {
 	}
 	b := &bench{
 		log: slog.New(slog.NewTextHandler(cmd.Root().ErrWriter, nil)), root: root, folder: cmd.String("out"),
-		loadCPUs: cmd.String("load-cpus"), bridgeCPUs: cmd.String("bridge-cpus"), bridgeProcs: cmd.Int("bridge-procs"),
+		loadCPUs: cmd.String("load-cpus"), bridgeCPUs: cmd.String("bridge-cpus"),
 	}
 	if b.folder == "" {
 		b.folder = filepath.Join(root, ".cache", "bench", began.Format("20060102-150405"))

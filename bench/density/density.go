@@ -52,9 +52,8 @@ type Options struct {
 	// Warmup after each growth is not counted; Interval is; Profile is how long a CPU profile is taken after the last
 	// step, zero for none.
 	Warmup, Interval, Profile time.Duration
-	// BridgeCPUs is a list of CPUs as taskset takes it. BridgeProcs is GOMAXPROCS: how many they are.
-	BridgeCPUs  string
-	BridgeProcs int
+	// BridgeCPUs is a list of CPUs as taskset takes it.
+	BridgeCPUs string
 	// Busy says that the machine does other things too: lateness and a little loss end no row, and such steps are
 	// compared all the same. Only CPU time, memory and counts then mean something.
 	Busy bool
@@ -65,6 +64,7 @@ type Options struct {
 	Logger *slog.Logger
 
 	clips clips
+	cpus  []int // BridgeCPUs
 }
 
 // clips is what is said.
@@ -78,6 +78,8 @@ const (
 	maxLate = 100
 	// minDone is that share on a busy machine: below it the bridge does less than its work, and its costs mean nothing.
 	minDone = 0.95
+	// maxOthers is how much of its CPUs something else may use before the cost of a bridge says nothing any more.
+	maxOthers = 0.10
 	// usedUp is the share of its CPUs from which a bridge cannot take more; from nearlyUsedUp on audio that suffers is
 	// no surprise.
 	usedUp, nearlyUsedUp = 0.95, 0.85
@@ -85,10 +87,11 @@ const (
 
 // Run measures every candidate in every mode.
 func Run(ctx context.Context, o Options) (report.Section, error) {
-	var errs [3]error
+	var errs [4]error
 	o.clips.caller, errs[0] = speech.Caller(speech.CallerFile)
 	o.clips.agent, errs[1] = speech.Participant(speech.AgentFile)
 	o.clips.other, errs[2] = speech.Participant(speech.CallerFile)
+	o.cpus, errs[3] = parseCPUs(o.BridgeCPUs)
 	if err := errors.Join(errs[:]...); err != nil {
 		return report.Section{}, err
 	}
@@ -175,7 +178,7 @@ func (s *stage) step(ctx context.Context, idle usage) (Step, error) {
 	if err != nil {
 		return Step{}, err
 	}
-	step := newStep(len(s.calls), s.options.BridgeProcs, idle, before, after)
+	step := newStep(len(s.calls), s.options.cpus, idle, before, after)
 	step.LoadLate = milliseconds(s.pacer.takeWorst())
 	phones, agents := s.atPhones(before.at, after.at), s.atAgents(before.at, after.at)
 	step.AtPhone = receive(phones, after.at.Sub(before.at))

@@ -120,7 +120,7 @@ func TestAStepIsTheDifferenceBetweenTwoMoments(t *testing.T) {
 		busy: []time.Duration{9 * time.Second, 5 * time.Second}, resident: 80e6, files: 490, sockets: 448, threads: 9,
 		metrics: map[string]float64{"go_goroutines": 2260, "go_memstats_mallocs_total": 81000, "go_gc_duration_seconds_count": 6},
 	}
-	s := newStep(40, 1, idle, before, after)
+	s := newStep(40, []int{1}, idle, before, after)
 	require.InDelta(t, 10, s.CPUPerCall, 1e-9, "4 s for 400 call-seconds")
 	require.InDelta(t, 0.4, s.Used, 1e-9)
 	require.InDelta(t, 0.1, s.Waited, 1e-9)
@@ -132,6 +132,7 @@ func TestAStepIsTheDifferenceBetweenTwoMoments(t *testing.T) {
 	require.InDelta(t, 200, s.Allocations, 1e-9)
 	require.InDelta(t, 2, s.GCs, 1e-9)
 	require.Equal(t, []float64{0.9, 0.5}, s.BusyCPUs)
+	require.InDelta(t, 0.1, s.Others, 1e-9, "CPU 1 was busy for 0.5, the bridge took 0.4")
 }
 
 func relayRow(candidate string, cost func(calls int) float64, calls ...int) Row {
@@ -166,6 +167,12 @@ func TestTargetsCompareTheBestOfBoth(t *testing.T) {
 	require.Equal(t, report.NotMeasured, verdicts[2].Outcome)
 	require.Equal(t, report.Met, verdicts[3].Outcome)
 
+	rows[0].Steps[1].Others = 0.3
+	require.Equal(t, report.Verdict{
+		Name: verdicts[0].Name, Want: verdicts[0].Want, Got: "machine too busy: 9.0x (45.0 ms at 20 / 5.00 ms at 80)",
+		Outcome: report.NotMeasured,
+	}, targets(rows)[0])
+	rows[0].Steps[1].Others = 0
 	rows[0].Steps[1].SoundAtPhone = Sound{Calls: 2}
 	require.Equal(t, report.NotMeasured, targets(rows)[0].Outcome, "what is cheap because it does not work does not count")
 	rows[0].Steps[1].SoundAtPhone.Good = 1
@@ -213,4 +220,14 @@ Showing nodes accounting for 2920ms, 100% of 2920ms total
 	}, tables[1].Rows)
 	require.Equal(t, "livekit/media-sdk", packageOf(r.Profile[4].Function))
 	require.Empty(t, (&Row{}).hot(time.Second))
+}
+
+func TestListsOfCPUs(t *testing.T) {
+	cpus, err := parseCPUs("0,2-4")
+	require.NoError(t, err)
+	require.Equal(t, []int{0, 2, 3, 4}, cpus)
+	for _, bad := range []string{"", "a", "3-1", "1,", "-1"} {
+		_, err = parseCPUs(bad)
+		require.Error(t, err, bad)
+	}
 }

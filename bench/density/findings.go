@@ -3,6 +3,9 @@ package density
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -31,9 +34,11 @@ type Step struct {
 	CPUPerCall   float64 `json:"cpu_ms_per_call_second"`
 	Used         float64 `json:"share_of_cpus"`
 	CPUPerPacket float64 `json:"cpu_us_per_packet"`
-	// Waited is the share of the time in which threads of the bridge wanted to run and others had the CPU: above a few
-	// per cent the machine did something else, and lateness is not the bridge's. BusyCPUs says how busy each CPU of the
-	// machine was, with whatever; LoadUsed how many CPUs the load took.
+	// Others is the share of its CPUs that went to something else: above a few per cent lateness is not the bridge's, and
+	// its CPU time is too little, for who finds a queue of packets after each wait wakes up less often. Waited is how
+	// long its threads waited for a CPU, for each other too. BusyCPUs says how busy each CPU of the machine was, with
+	// whatever; LoadUsed how many CPUs the load took.
+	Others   float64   `json:"others_on_its_cpus"`
 	Waited   float64   `json:"waited_for_cpu"`
 	BusyCPUs []float64 `json:"busy_cpus"`
 	LoadUsed float64   `json:"load_cpus"`
@@ -62,8 +67,9 @@ type Step struct {
 	LoadLate float64 `json:"load_late_max_ms"`
 }
 
-// newStep works out the costs of calls from the usage before and after an interval.
-func newStep(calls, procs int, idle, before, after usage) Step {
+// newStep works out the costs of calls from the usage before and after an interval. The bridge ran on the given CPUs.
+func newStep(calls int, cpus []int, idle, before, after usage) Step {
+	procs := len(cpus)
 	length := after.at.Sub(before.at)
 	n, callSeconds := float64(calls), float64(calls)*length.Seconds()
 	share := func(d time.Duration) float64 { return float64(d) / float64(length) }
@@ -82,7 +88,11 @@ func newStep(calls, procs int, idle, before, after usage) Step {
 	}
 	for i := range min(len(before.busy), len(after.busy)) {
 		s.BusyCPUs = append(s.BusyCPUs, share(after.busy[i]-before.busy[i]))
+		if slices.Contains(cpus, i) {
+			s.Others += s.BusyCPUs[i] / float64(procs)
+		}
 	}
+	s.Others -= s.Used
 	return s
 }
 
@@ -175,3 +185,22 @@ func (r *Row) capacity(procs int) string {
 
 // perCore is the share of a core up to which it is loaded in earnest.
 const perCore = 0.7
+
+// parseCPUs reads a list of CPUs as taskset takes it: "1", "2-3", "0,4-7".
+func parseCPUs(list string) (cpus []int, err error) {
+	for part := range strings.SplitSeq(list, ",") {
+		first, last, isRange := strings.Cut(part, "-")
+		if !isRange {
+			last = first
+		}
+		from, err1 := strconv.Atoi(first)
+		to, err2 := strconv.Atoi(last)
+		if err1 != nil || err2 != nil || from < 0 || from > to {
+			return nil, fmt.Errorf("list of CPUs must be like 0,2-3, not %q", list)
+		}
+		for i := from; i <= to; i++ {
+			cpus = append(cpus, i)
+		}
+	}
+	return cpus, nil
+}
