@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -50,7 +51,8 @@ func packets(t *testing.T, pcm []int16) []livekittest.Packet {
 	return all
 }
 
-// decode plays a recording at speechRate, with silence where timestamps leave room and concealment where packets are lost.
+// decode plays a recording at speechRate, as it was said and not as it came: silence where timestamps leave room, packets
+// that came late in their place.
 func decode(t *testing.T, heard []livekittest.HeardPacket) []int16 {
 	t.Helper()
 	if len(heard) == 0 {
@@ -61,9 +63,11 @@ func decode(t *testing.T, heard []livekittest.HeardPacket) []int16 {
 	var (
 		pcm   []int16
 		frame = make([]int16, speechRate*120/1000)
-		first = heard[0].Timestamp
 	)
-	for _, p := range heard {
+	inOrder := slices.Clone(heard)
+	slices.SortStableFunc(inOrder, func(a, b livekittest.HeardPacket) int { return int(int32(a.Timestamp - b.Timestamp)) })
+	first := inOrder[0].Timestamp
+	for _, p := range inOrder {
 		at := int(p.Timestamp-first) / (48000 / speechRate)
 		if len(p.Payload) == 0 || at > len(pcm)+speechRate*60 {
 			continue

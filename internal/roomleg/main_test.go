@@ -120,10 +120,11 @@ func voiceOf(who byte, n int) []livekittest.Packet {
 	return packets
 }
 
-// say writes packets to a leg like a phone does, one each 20 ms.
+// say writes packets to a leg like a phone does, one each 20 ms; those that are late leave at once.
 func say(leg *roomleg.Leg, packets []livekittest.Packet, seq uint16, ts uint32) error {
-	tick := time.NewTicker(media.FrameDuration)
-	defer tick.Stop()
+	begin := time.Now()
+	due := time.NewTimer(media.FrameDuration)
+	defer due.Stop()
 	for i, p := range packets {
 		err := leg.WriteRTP(&rtp.Packet{
 			Header:  rtp.Header{Version: 2, SequenceNumber: seq + uint16(i), Timestamp: ts + uint32(i*media.FrameSamples)},
@@ -132,7 +133,8 @@ func say(leg *roomleg.Leg, packets []livekittest.Packet, seq uint16, ts uint32) 
 		if err != nil {
 			return err
 		}
-		<-tick.C
+		due.Reset(time.Until(begin.Add(time.Duration(i+1) * media.FrameDuration)))
+		<-due.C
 	}
 	return nil
 }
