@@ -50,20 +50,72 @@ type delays struct {
 	late   [stepPackets]time.Duration // transits of late packets in a row, not counted yet
 	streak int                        // how many they are
 
-	// Share of packets by relative delay. Forgetting is done by giving each new
-	// packet more weight than the one before.
-	hist   [bins]float64
-	total  float64
-	weight float64
-	shift  time.Duration // rest of moving the histogram by whole bins
+	arrived histogram     // packets by relative delay
+	heard   histogram     // by when their sound is there: from them or from the next
+	weight  float64       // of the next one counted: more than that of the one before
+	shift   time.Duration // rest of moving the histograms by whole bins
+	pending struct {      // the newest packet, whose next one may come in time for both
+		ok   bool
+		seq  int64
+		late time.Duration
+	}
 
 	counting bool
 	seq      int64  // newest counted
 	window   uint64 // bit i: seq-i came
 	loss     float64
 	lossGain float64
-	poor     int           // packets since one with redundancy
-	packet   time.Duration // duration of the newest
+	poor     int // packets since one with redundancy
+}
+
+// histogram of relative delays. Its weights grow, which is how it forgets.
+type histogram struct {
+	weight [bins]float64
+	total  float64
+}
+
+func (h *histogram) add(late time.Duration, weight float64) {
+	bin := int((late + time.Millisecond - 1) / time.Millisecond) // a margin of bin ms holds it
+	h.weight[min(bin, bins-1)] += weight
+	h.total += weight
+}
+
+// fall moves all delays down by some bins.
+func (h *histogram) fall(by int) {
+	var low float64
+	for _, w := range h.weight[:by+1] {
+		low += w
+	}
+	copy(h.weight[:], h.weight[by:])
+	clear(h.weight[bins-by:])
+	h.weight[0] = low
+}
+
+func (h *histogram) scale(by float64) {
+	for i := range h.weight {
+		h.weight[i] *= by
+	}
+	h.total *= by
+}
+
+// above is the share of delays that a margin of so many ms does not hold.
+func (h *histogram) above(ms int) float64 {
+	var late float64
+	for _, w := range h.weight[min(max(ms, -1)+1, bins):] {
+		late += w
+	}
+	return late / h.total
+}
+
+// margin in ms that all but the given share are held by.
+func (h *histogram) margin(share float64) int {
+	late, budget := h.total, share*h.total
+	for i, w := range h.weight {
+		if late -= w; late <= budget {
+			return i
+		}
+	}
+	return bins
 }
 
 func (d *delays) init() {
@@ -73,14 +125,16 @@ func (d *delays) init() {
 	}
 }
 
-// observe takes the delay of a packet that arrived at at and whose timestamp is ts.
-func (d *delays) observe(at, ts time.Duration) {
+// observe takes the delay of packet seq that arrived at at and whose timestamp is
+// ts. It lasts packet; redundant says that it carries the sound of the one before.
+func (d *delays) observe(at, ts time.Duration, seq int64, redundant bool, packet time.Duration) {
 	transit := at - ts
 	if !d.started {
 		d.started = true
 		d.base, d.last, d.epoch = transit, transit, at
 		// Begin low: as if a few packets had come without delay.
-		d.hist[0], d.total = 5, 5
+		d.arrived.add(0, 5)
+		d.heard.add(0, 5)
 	}
 	// RFC 3550 section 6.4.1: J += (|D| - J) / 16.
 	d.jitter += ((transit - d.last).Abs() - d.jitter) / 16
@@ -89,12 +143,35 @@ func (d *delays) observe(at, ts time.Duration) {
 	d.advance(at)
 	d.minima[d.newest] = min(d.minima[d.newest], transit)
 	d.base = min(d.base, transit)
-	if transit-d.base >= stepLeast {
+	late := transit - d.base
+	if late >= stepLeast {
 		d.streakOf(transit)
 		return
 	}
-	d.settle()
-	d.add(transit - d.base)
+	d.settle(late, packet)
+	d.grow()
+	d.arrived.add(late, d.weight)
+	d.pair(seq, late, redundant, packet)
+}
+
+// pair counts when the sound of the packet before seq is there, which is settled
+// now: when it came itself, or when seq came that carries it. Two packets that are late
+// together are of no use to each other; that is why pairs are counted.
+func (d *delays) pair(seq int64, late time.Duration, redundant bool, packet time.Duration) {
+	p := &d.pending
+	switch steps := seq - p.seq; {
+	case !p.ok:
+	case steps <= 0: // overtaken by one that has settled it
+		return
+	case steps == 1 && redundant:
+		d.heard.add(min(p.late, late+packet), d.weight)
+	default:
+		d.heard.add(p.late, d.weight)
+		if steps > 1 && redundant {
+			d.heard.add(late+packet, d.weight)
+		}
+	}
+	p.ok, p.seq, p.late = true, seq, late
 }
 
 // advance begins new seconds as time passes, and raises the base when the second
@@ -132,13 +209,29 @@ func (d *delays) streakOf(transit time.Duration) {
 	}
 	d.minima[d.newest] = slices.Min(d.late[:])
 	d.rebase(d.minima[d.newest])
-	d.settle()
+	d.settle(bins*time.Millisecond, 0)
 }
 
-// settle counts the late packets: they were late, and nothing else.
-func (d *delays) settle() {
-	for _, t := range d.late[:d.streak] {
-		d.add(max(0, t-d.base))
+// settle counts the late packets: they were late, and nothing else. next is how late
+// the packet behind them was; packet is how long they last.
+func (d *delays) settle(next, packet time.Duration) {
+	if d.streak == 0 {
+		return
+	}
+	if p := &d.pending; p.ok {
+		d.heard.add(p.late, d.weight)
+		p.ok = false
+	}
+	for i := d.streak - 1; i >= 0; i-- {
+		late := max(0, d.late[i]-d.base)
+		d.grow()
+		d.arrived.add(late, d.weight)
+		if d.poor < redundancyMemory {
+			d.heard.add(min(late, next+packet), d.weight)
+		} else {
+			d.heard.add(late, d.weight)
+		}
+		next = late
 	}
 	d.streak = 0
 }
@@ -149,33 +242,20 @@ func (d *delays) rebase(base time.Duration) {
 	d.base = base
 	by := int(d.shift / time.Millisecond)
 	d.shift -= time.Duration(by) * time.Millisecond
-	if by == 0 {
-		return
+	if by = min(by, bins-1); by > 0 {
+		d.arrived.fall(by)
+		d.heard.fall(by)
 	}
-	by = min(by, bins-1)
-	var low float64
-	for _, w := range d.hist[:by+1] {
-		low += w
-	}
-	copy(d.hist[:], d.hist[by:])
-	clear(d.hist[bins-by:])
-	d.hist[0] = low
 }
 
-// add counts a relative delay.
-func (d *delays) add(late time.Duration) {
-	bin := int((late + time.Millisecond - 1) / time.Millisecond) // a margin of bin ms holds it
+// grow makes the next packet count for more than those before it.
+func (d *delays) grow() {
 	d.weight /= forget
-	d.hist[min(bin, bins-1)] += d.weight
-	d.total += d.weight
-	if d.weight < 1e9 {
-		return
+	if d.weight > 1e9 {
+		d.arrived.scale(1 / d.weight)
+		d.heard.scale(1 / d.weight)
+		d.weight = 1
 	}
-	for i := range d.hist {
-		d.hist[i] /= d.weight
-	}
-	d.total /= d.weight
-	d.weight = 1
 }
 
 // seen reports whether seq was counted.
@@ -185,15 +265,12 @@ func (d *delays) seen(seq int64) bool {
 }
 
 // count takes note that seq came, and of the numbers before it that did not.
-func (d *delays) count(seq int64, redundant bool, packet time.Duration) {
+func (d *delays) count(seq int64, redundant, sound bool) {
 	switch {
 	case redundant:
 		d.poor = 0
-	case packet > 0:
+	case sound:
 		d.poor = min(d.poor+1, redundancyMemory)
-	}
-	if packet > 0 {
-		d.packet = packet
 	}
 	if !d.counting {
 		d.counting, d.seq, d.window = true, seq, 1
@@ -232,31 +309,13 @@ func (d *delays) need(target float64, least, most time.Duration) time.Duration {
 	if !d.started {
 		return least
 	}
-	late, budget := d.total, target*d.total
+	var ms int
 	if d.poor == redundancyMemory {
-		for i := range bins {
-			late -= d.hist[i]
-			if late <= budget {
-				return min(max(time.Duration(i)*time.Millisecond, least), most)
-			}
-		}
-		return most
+		ms = d.arrived.margin(target)
+	} else {
+		ms = max(d.heard.margin(target), d.arrived.margin(lateWithRedundancy))
 	}
-	// With redundancy: what is late or lost is made up if the next is late, too.
-	// The next one comes a packet's duration later.
-	packet := int((d.packet + time.Millisecond - 1) / time.Millisecond)
-	next := d.total
-	for i := range bins {
-		late -= d.hist[i]
-		if i >= packet {
-			next -= d.hist[i-packet]
-		}
-		missing := late/d.total + d.loss
-		if late <= lateWithRedundancy*d.total && missing*next <= budget {
-			return min(max(time.Duration(i)*time.Millisecond, least), most)
-		}
-	}
-	return most
+	return min(max(time.Duration(ms)*time.Millisecond, least), most)
 }
 
 // lateBeyond is the share of packets that came later than margin.
@@ -264,11 +323,7 @@ func (d *delays) lateBeyond(margin time.Duration) float64 {
 	if !d.started {
 		return 1
 	}
-	var late float64
-	for _, w := range d.hist[min(max(margin/time.Millisecond, -1)+1, bins):] {
-		late += w
-	}
-	return late / d.total
+	return d.arrived.above(int(min(margin/time.Millisecond, bins)))
 }
 
 // drift is the least-squares slope of the minima over the seconds they are of, in

@@ -162,9 +162,9 @@ func (b *Buffer) Put(p *rtp.Packet, at time.Duration) {
 	}
 	redundant := ticks > 0 && b.opt.Redundant != nil && b.opt.Redundant(p.Payload)
 	if ticks > 0 {
-		b.delay.observe(at, b.order.duration(ts))
+		b.delay.observe(at, b.order.duration(ts), seq, redundant, b.order.duration(int64(ticks)))
 	}
-	b.delay.count(seq, redundant, b.order.duration(int64(ticks)))
+	b.delay.count(seq, redundant, ticks > 0)
 	if b.passed.ok && ticks > 0 && ts < b.passed.time-b.order.ticks(overlap) {
 		b.stats.Late++ // numbered anew, but of a time that was played
 		return
@@ -204,9 +204,9 @@ func (b *Buffer) tooLate(seq, ts int64, ticks uint32, at time.Duration) {
 	}
 	b.stats.Late++
 	if ticks > 0 {
-		b.delay.observe(at, b.order.duration(ts))
+		b.delay.observe(at, b.order.duration(ts), seq, false, 0)
 	}
-	b.delay.count(seq, false, 0)
+	b.delay.count(seq, false, false)
 }
 
 // makeRoom throws the oldest packets out until one of n bytes fits, and returns

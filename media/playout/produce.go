@@ -91,7 +91,7 @@ func (v *Voice) isSilence(p *jitter.Packet) bool {
 func (v *Voice) pass(p *jitter.Packet) {
 	v.anchored = true
 	v.seq, v.cursor, v.packet = p.Seq, p.Time+p.Ticks, p.Ticks
-	v.skipped = 0
+	v.skipped, v.ahead = 0, 0
 }
 
 // gap is how much sound is missing before p, in samples; what is within rounding

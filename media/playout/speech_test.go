@@ -78,13 +78,13 @@ func TestSpeechIsUntouchedWhereNothingHappens(t *testing.T) {
 func likeness(said, heard []int16, most int) float64 {
 	n, lag, count, mean := frame, most/2, 0, 0.0
 
-	for at := 0; at+n+most < len(said) && at+n+most < len(heard); at += n {
+	for at := 0; at+n+most < len(said) && at+n+most < len(heard); at += 2 * n {
 		a := said[at : at+n]
 		if energy(a) < 300*300*float64(n) {
 			continue
 		}
 		best, where := -1.0, lag
-		for l := max(0, lag-rate/40); l <= min(most, lag+rate/40); l++ {
+		for l := max(0, lag-rate/40); l <= min(most, lag+rate/40); l += 2 {
 			if c := correlate(a, heard[at+l:at+l+n]); c > best {
 				best, where = c, l
 			}
@@ -105,11 +105,12 @@ func energy(a []int16) (e float64) {
 }
 
 func correlate(a, b []int16) float64 {
-	var ab float64
+	var ab, aa, bb int64
 	for i := range a {
-		ab += float64(a[i]) * float64(b[i])
+		x, y := int64(a[i]), int64(b[i])
+		ab, aa, bb = ab+x*y, aa+x*x, bb+y*y
 	}
-	return ab / math.Sqrt(energy(a)*energy(b)+1)
+	return float64(ab) / math.Sqrt(float64(aa)*float64(bb)+1)
 }
 
 // Speech stays what it was over bad networks, with and without FEC, as near as loss

@@ -182,12 +182,18 @@ func TestPausesAreNoLoss(t *testing.T) {
 		},
 	}
 	for name, pause := range tests {
-		for _, w := range []network{{name: "clean"}, {name: "jitter", jitter: 30 * time.Millisecond}, {name: "drift", drift: 500}} {
+		for _, w := range []network{
+			{name: "clean"},
+			{name: "jitter", jitter: 30 * time.Millisecond},
+			{name: "drift", drift: 500},
+			{name: "loss", loss: 0.05},
+			{name: "loss, jitter", loss: 0.05, jitter: 30 * time.Millisecond},
+		} {
 			t.Run(name+", "+w.name, func(t *testing.T) {
 				d := &markerDecoder{}
 				v := newVoice(t, d)
 				const n = 60 * 50
-				in, _ := w.send(5, n, talk(pause))
+				in, lost := w.send(5, n, talk(pause))
 				active, silent := 0, 0
 				run(v, in, 111*time.Millisecond, in[len(in)-1].at+200*time.Millisecond, func(_ time.Duration, _ []int16, s media.Sound) {
 					if s.Active {
@@ -198,10 +204,17 @@ func TestPausesAreNoLoss(t *testing.T) {
 					}
 				})
 				st := v.Stats()
+				require.InDelta(t, n/2, active, 30*7, "as long as it talks, and a fade")
+				require.Zero(t, st.Late+st.Discarded)
+				if w.loss > 0 {
+					require.InDelta(t, n/2, len(d.decoded), float64(lost))
+					require.LessOrEqual(t, st.Concealed, uint64(lost))
+					require.LessOrEqual(t, d.conceals, lost+30*6, "no more than a fade")
+					return
+				}
 				require.Len(t, d.decoded, n/2, "each packet is decoded once, nothing else")
 				require.Zero(t, d.conceals, "the decoder has nothing to do in a pause")
-				require.Zero(t, st.Concealed+st.Recovered+st.Late+st.Discarded)
-				require.InDelta(t, n/2, active, 30*7, "as long as it talks, and a fade")
+				require.Zero(t, st.Concealed+st.Recovered)
 			})
 		}
 	}
