@@ -15,11 +15,13 @@
 //
 // A hole in the numbering is filled from the in-band FEC of the next packet if it
 // is there by then (RFC 6716 section 4.2.4), else by the decoder's own concealment.
-// When nothing is there at all, which may be lateness or loss, the last pitch
-// period is repeated without the decoder's help, so that a late packet still
-// finds the decoder where it left it and is played whole. Both fade to silence in a
-// tenth of a second. A pause of the source (RFC 7587 section 3.1.3) is neither: it
-// costs no decoding, and what comes after it is timed anew.
+// When nothing is there at all, what is missing may be lost or late. Where packets are
+// rather lost than late, the decoder conceals at once, and no time is gained or lost.
+// Where they are rather late, the last pitch period is repeated without the decoder,
+// so that the packet still finds it where the one before left it and is played
+// whole. Both fade to silence in a tenth of a second. A pause of the source (RFC 7587
+// section 3.1.3) is neither: it costs no decoding, and what comes after it is timed
+// anew.
 package playout
 
 import (

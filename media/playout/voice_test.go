@@ -1,8 +1,6 @@
 package playout_test
 
 import (
-	"errors"
-	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -150,132 +148,6 @@ func TestLateReaderStretchesNothing(t *testing.T) {
 	}
 }
 
-// talk is a source that pauses: spurts of 1 s, pauses of 1 s.
-func talk(pause func(i int) *rtp.Packet) func(int) *rtp.Packet {
-	seq := uint16(100)
-	return func(i int) *rtp.Packet {
-		var p *rtp.Packet
-		if i/50%2 == 1 {
-			p = pause(i)
-		} else {
-			p = rtpPacket(0, uint32(i*media.FrameSamples), payloadOf(i, false))
-		}
-		if p != nil {
-			p.SequenceNumber = seq
-			seq++
-		}
-		return p
-	}
-}
-
-func TestPausesAreNoLoss(t *testing.T) {
-	tests := map[string]func(i int) *rtp.Packet{
-		"nothing is sent": func(int) *rtp.Packet { return nil },
-		"DTX": func(i int) *rtp.Packet {
-			if i%20 != 0 {
-				return nil
-			}
-			return rtpPacket(0, uint32(i*media.FrameSamples), []byte{tocSpeech})
-		},
-		"frames of DTX": func(i int) *rtp.Packet {
-			return rtpPacket(0, uint32(i*media.FrameSamples), []byte{tocSpeech})
-		},
-	}
-	for name, pause := range tests {
-		for _, w := range []network{
-			{name: "clean"},
-			{name: "jitter", jitter: 30 * time.Millisecond},
-			{name: "drift", drift: 500},
-			{name: "loss", loss: 0.05},
-			{name: "loss, jitter", loss: 0.05, jitter: 30 * time.Millisecond},
-		} {
-			t.Run(name+", "+w.name, func(t *testing.T) {
-				d := &markerDecoder{}
-				v := newVoice(t, d)
-				const n = 60 * 50
-				in, lost := w.send(5, n, talk(pause))
-				active, silent := 0, 0
-				run(v, in, 111*time.Millisecond, in[len(in)-1].at+200*time.Millisecond, func(_ time.Duration, _ []int16, s media.Sound) {
-					if s.Active {
-						active++
-						silent = 0
-					} else {
-						silent++
-					}
-				})
-				st := v.Stats()
-				require.InDelta(t, n/2, active, 30*7, "as long as it talks, and a fade")
-				require.Zero(t, st.Late+st.Discarded)
-				if w.loss > 0 {
-					require.InDelta(t, n/2, len(d.decoded), float64(lost))
-					require.LessOrEqual(t, st.Concealed, uint64(lost))
-					require.LessOrEqual(t, d.conceals, lost+30*6, "no more than a fade")
-					return
-				}
-				require.Len(t, d.decoded, n/2, "each packet is decoded once, nothing else")
-				require.Zero(t, d.conceals, "the decoder has nothing to do in a pause")
-				require.Zero(t, st.Concealed+st.Recovered)
-			})
-		}
-	}
-}
-
-// After a pause the first syllable is whole and keeps its distance, also from a
-// source whose timestamps stood still meanwhile.
-func TestSpurtBeginsWhole(t *testing.T) {
-	for name, stand := range map[string]bool{"clock runs on": false, "clock stood still": true} {
-		t.Run(name, func(t *testing.T) {
-			d := &markerDecoder{}
-			v := newVoice(t, d)
-			var in []arrival
-			at := 5 * time.Millisecond
-			rng := rand.New(rand.NewPCG(1, 1))
-			ts := 0
-			spurts := map[int]time.Duration{} // first index: arrival
-			const each, count = 60, 30
-			for i := range each * count {
-				if i%each == 0 {
-					at += 700 * time.Millisecond
-					if !stand {
-						ts += 35 * media.FrameSamples
-					}
-					spurts[i] = at
-				}
-				jitter := time.Duration(rng.Float64() * float64(30*time.Millisecond))
-				if i%each == 0 {
-					spurts[i] += jitter
-				}
-				in = append(in, arrival{at + jitter, rtpPacket(uint16(i), uint32(ts), payloadOf(i, false))})
-				at += media.FrameDuration
-				ts += media.FrameSamples
-			}
-			for i := 1; i < len(in); i++ {
-				in[i].at = max(in[i].at, in[i-1].at)
-			}
-			heard := map[int]time.Duration{}
-			was := false
-			run(v, in, 0, at+100*time.Millisecond, func(now time.Duration, pcm []int16, s media.Sound) {
-				if s.Active && !was {
-					pos := posOf(pcm[len(pcm)-1], d.last)
-					heard[(pos-frame/2)/frame] = now
-				}
-				was = s.Active
-			})
-			require.Len(t, d.decoded, each*count, "nothing is lost")
-			for i, arrived := range spurts {
-				begun, ok := heard[i]
-				require.True(t, ok, "spurt %d begins with its first packet", i/each)
-				require.GreaterOrEqual(t, begun, arrived)
-				if i > 10*each {
-					require.LessOrEqual(t, begun-arrived, 85*time.Millisecond)
-				}
-			}
-			st := v.Stats()
-			require.Less(t, st.Underruns, uint64(2*count))
-		})
-	}
-}
-
 // A voice that was relayed goes on from there, and builds its margin by stretching.
 func TestPrimedSoundGoesOn(t *testing.T) {
 	d := &toneDecoder{freq: 200, amp: 8000}
@@ -363,19 +235,6 @@ func TestOutageEndsWithABurst(t *testing.T) {
 	require.Greater(t, d.decoded[len(d.decoded)-1], 590)
 }
 
-// brokenDecoder fails on what it is told to.
-type brokenDecoder struct {
-	markerDecoder
-	bad func(payload []byte) bool
-}
-
-func (d *brokenDecoder) Decode(payload []byte, pcm []int16) (int, error) {
-	if d.bad(payload) {
-		return 0, errors.New("corrupt")
-	}
-	return d.markerDecoder.Decode(payload, pcm)
-}
-
 func TestGarbageIsConcealed(t *testing.T) {
 	d := &brokenDecoder{bad: func(p []byte) bool { return p[5]%4 == 3 }}
 	v := newVoice(t, d)
@@ -411,13 +270,6 @@ func TestAnotherStreamTakesOver(t *testing.T) {
 	require.Equal(t, 2, d.resets)
 	require.GreaterOrEqual(t, len(d.decoded), 299, "one packet confirms the jump")
 }
-
-type resetCounter struct {
-	markerDecoder
-	resets int
-}
-
-func (d *resetCounter) Reset() error { d.resets++; return nil }
 
 func TestVoiceMayBeRenewed(t *testing.T) {
 	d := &markerDecoder{}
@@ -466,64 +318,4 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 			}))
 		})
 	}
-}
-
-// toneDecoder says one steady tone.
-type toneDecoder struct {
-	freq, amp float64
-	pos       int
-	rate      int
-	length    int // of a packet in samples, if not 20 ms
-}
-
-func (d *toneDecoder) at(pos int) float64 {
-	r := d.rate
-	if r == 0 {
-		r = rate
-	}
-	return d.amp * math.Sin(2*math.Pi*d.freq*float64(pos)/float64(r))
-}
-
-func (d *toneDecoder) write(pcm []int16) {
-	for i := range pcm {
-		pcm[i] = int16(math.Round(d.at(d.pos + i)))
-	}
-	d.pos += len(pcm)
-}
-
-func (d *toneDecoder) Decode(payload []byte, pcm []int16) (int, error) {
-	n := frame
-	if d.length > 0 {
-		n = d.length
-	}
-	d.pos = (int(payload[4])<<8 | int(payload[5])) * n
-	d.write(pcm[:n])
-	return n, nil
-}
-
-func (d *toneDecoder) DecodeFEC(next []byte, pcm []int16) error {
-	d.pos = (int(next[4])<<8|int(next[5]))*frame - len(pcm)
-	d.write(pcm)
-	return nil
-}
-
-func (d *toneDecoder) Conceal(pcm []int16) error { d.write(pcm); return nil }
-func (d *toneDecoder) Reset() error              { return nil }
-
-// requireSmooth checks that got has no click: no step much steeper than the tone's
-// own, and none of a change of slope.
-func (d *toneDecoder) requireSmooth(tb testing.TB, got []int16) {
-	tb.Helper()
-	step, bend := d.roughness(got)
-	w := 2 * math.Pi * d.freq / rate
-	require.LessOrEqual(tb, step, 1.3*d.amp*w+3, "steepest step")
-	require.LessOrEqual(tb, bend, d.amp*w*w+0.35*d.amp*w+6, "sharpest bend")
-}
-
-func (d *toneDecoder) roughness(got []int16) (step, bend float64) {
-	for i := 2; i < len(got); i++ {
-		a, b := float64(got[i])-float64(got[i-1]), float64(got[i-1])-float64(got[i-2])
-		step, bend = max(step, math.Abs(a)), max(bend, math.Abs(a-b))
-	}
-	return step, bend
 }
