@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -41,7 +42,7 @@ type part struct {
 }
 
 // parts in the order of the report.
-func parts() []part { return []part{densityPart()} }
+func parts() []part { return append(audioParts(), densityPart()) }
 
 // bench is what all parts share.
 type bench struct {
@@ -64,7 +65,11 @@ func command() *cli.Command {
 	all := &cli.Command{Name: "all", Usage: "run every part with its defaults", Action: action(parts()...)}
 	for _, p := range parts() {
 		cmd.Commands = append(cmd.Commands, &cli.Command{Name: p.name, Usage: p.usage, Flags: p.flags, Action: action(p)})
-		all.Flags = append(all.Flags, p.flags...)
+		for _, f := range p.flags {
+			if !slices.Contains(all.Flags, f) { // some parts share theirs
+				all.Flags = append(all.Flags, f)
+			}
+		}
 	}
 	cmd.Commands = append(cmd.Commands, all)
 	return cmd

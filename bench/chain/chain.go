@@ -1,8 +1,8 @@
 // Package chain plays streams of RTP through what is between the tracks of a room and the phone, and takes down what
 // leaves it and when: the ways of livekit-connector, and whatever else satisfies [Chain].
 //
-// Play takes its time from package time, so that inside testing/synctest (see [Fake]) minutes pass in a moment. Codecs
-// then cost no time: what is late there is late by design.
+// Play takes its time from package time, so that inside testing/synctest minutes pass in a moment. Codecs then cost no
+// time: what is late there is late by design.
 package chain
 
 import (

@@ -25,8 +25,10 @@ const (
 	trackHop  = trackRate / 100
 	reach     = trackRate / 20
 
-	// change is what a change of the lag costs, in frames of perfect correlation.
-	change = 0.6
+	// change is what a change of the lag costs, in frames of perfect correlation, and farther what each step of it
+	// costs in addition: where sound is lost nothing fits, and chance finds something far away.
+	change  = 0.6
+	farther = 0.01
 	// softest is below which speech is silent, relative to its level.
 	softestDB = -30
 )
@@ -163,21 +165,11 @@ func (t *tracker) best() []int {
 	}
 	lags := len(t.scores[0])
 	sum := make([]float32, lags)
-	from := make([][]int16, t.frames) // where each lag came from: itself or the best before
+	from := make([][]int16, t.frames) // where each lag came from
 	for f := range t.frames {
-		top := 0
-		for l, s := range sum {
-			if s > sum[top] {
-				top = l
-			}
-		}
-		highest := sum[top] - change
 		from[f] = make([]int16, lags)
+		step(sum, from[f])
 		for l := range sum {
-			from[f][l] = int16(l)
-			if sum[l] < highest {
-				sum[l], from[f][l] = highest, int16(top)
-			}
 			sum[l] += t.weight[f] * t.scores[f][l]
 		}
 	}
@@ -193,6 +185,27 @@ func (t *tracker) best() []int {
 		end = int(from[f][end])
 	}
 	return track
+}
+
+// step lets each lag stay or come from another one, whichever has the highest sum less the cost.
+func step(sum []float32, from []int16) {
+	for l := range from {
+		from[l] = int16(l)
+	}
+	pass := func(next func(i int) int) {
+		highest, at := float32(math.Inf(-1)), int16(0)
+		for i := range sum {
+			l := next(i)
+			highest -= farther
+			if highest > sum[l] {
+				sum[l], from[l] = highest, at
+			} else if s := sum[l] - change; s > highest && from[l] == int16(l) {
+				highest, at = s, int16(l)
+			}
+		}
+	}
+	pass(func(i int) int { return i })
+	pass(func(i int) int { return len(sum) - 1 - i })
 }
 
 // align cuts what was heard into pieces of one lag and joins them where they were said, blended over 4 ms.

@@ -1,0 +1,40 @@
+package audio_test
+
+import (
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/livekit-connector/livekit-connector/bench/chain"
+	"github.com/livekit-connector/livekit-connector/bench/quality"
+)
+
+// TestBetterThanMediaSDK wants both of our paths to be understood better than media-sdk's where a network loses packets.
+func TestBetterThanMediaSDK(t *testing.T) {
+	for _, cell := range quality.Cells() {
+		if cell.Network.Loss < 0.05 || cell.Network.Burst > 1 {
+			continue // the benchmark has them
+		}
+		t.Run(cell.Name, func(t *testing.T) {
+			clip, err := quality.Speech(true, cell.LossPercent())
+			require.NoError(t, err)
+			score := func(m chain.Maker) float64 {
+				var rec *chain.Recording
+				synctest.Test(t, func(*testing.T) { rec, err = quality.Run(m, clip, cell, quality.Seed) })
+				require.NoError(t, err)
+				r, _, err := quality.Measure(m.Name, rec, clip, cell, quality.Seed)
+				require.NoError(t, err)
+				t.Logf("%+v", r)
+				return r.STOI
+			}
+			best := 0.0
+			for _, rival := range rivals() {
+				best = max(best, score(rival))
+			}
+			for _, ours := range quality.Ours() {
+				require.Greater(t, score(ours), best, ours.Name)
+			}
+		})
+	}
+}
