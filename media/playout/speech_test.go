@@ -185,3 +185,41 @@ func (d *fixedDecoder) Decode(_ []byte, pcm []int16) (int, error) { return copy(
 func (d *fixedDecoder) DecodeFEC(_ []byte, pcm []int16) error     { copy(pcm, d.pcm); return nil }
 func (d *fixedDecoder) Conceal(pcm []int16) error                 { copy(pcm, d.pcm); return nil }
 func (d *fixedDecoder) Reset() error                              { return nil }
+
+// countedDecoder counts what the real one is asked.
+type countedDecoder struct {
+	*opus.Decoder
+	decodes int
+}
+
+func (d *countedDecoder) Decode(payload []byte, pcm []int16) (int, error) {
+	d.decodes++
+	return d.Decoder.Decode(payload, pcm)
+}
+
+// A muted track of the room goes on with digital silence, which is not worth decoding.
+func TestDigitalSilenceIsNotDecoded(t *testing.T) {
+	packets := spoken(t, opus.EncoderOptions{})[:100]
+	for range 200 {
+		packets = append(packets, media.SilenceFrame)
+	}
+	packets = append(packets, packets[:100]...)
+	dec, err := opus.NewDecoder(rate)
+	require.NoError(t, err)
+	d := &countedDecoder{Decoder: dec}
+	v := newVoice(t, d)
+	in := network{jitter: 10 * time.Millisecond}.sendSpoken(packets)
+	active, frames := 0, 0
+	run(v, in, 100*time.Millisecond, in[len(in)-1].at+200*time.Millisecond, func(_ time.Duration, pcm []int16, s media.Sound) {
+		frames++
+		if s.Active {
+			active++
+		} else if frames > 120 && frames < 300 {
+			require.Equal(t, uint8(127), s.Level)
+		}
+	})
+	require.LessOrEqual(t, d.decodes, 210)
+	require.GreaterOrEqual(t, d.decodes, 200)
+	require.InDelta(t, 200, active, 30)
+	require.Zero(t, v.Stats().Concealed+v.Stats().Late)
+}
