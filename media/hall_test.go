@@ -58,6 +58,26 @@ type talker struct {
 	seq  uint16
 	ts   uint32
 	ssrc uint32
+
+	jitter func() time.Duration // nil: packets come at once
+	way    []onTheWay
+}
+
+type onTheWay struct {
+	packet *rtp.Packet
+	due    time.Time
+}
+
+// arrive delivers what is due.
+func (k *talker) arrive(t *testing.T) {
+	t.Helper()
+	k.way = slices.DeleteFunc(k.way, func(w onTheWay) bool {
+		if w.due.After(time.Now()) {
+			return false
+		}
+		require.NoError(t, k.WriteRTP(w.packet))
+		return true
+	})
 }
 
 // talker adds a source. A modern encoder's mode for speech says for each packet
@@ -82,10 +102,15 @@ func (k *talker) say(t *testing.T) {
 	var buf [1275]byte
 	n, err := k.enc.Encode(k.pcm[k.at:k.at+hallFrame], buf[:])
 	require.NoError(t, err)
-	require.NoError(t, k.WriteRTP(&rtp.Packet{
+	p := &rtp.Packet{
 		Header:  rtp.Header{Version: 2, PayloadType: 96, SSRC: k.ssrc, SequenceNumber: k.seq, Timestamp: k.ts},
 		Payload: buf[:n],
-	}))
+	}
+	if k.jitter == nil {
+		require.NoError(t, k.WriteRTP(p))
+	} else {
+		k.way = append(k.way, onTheWay{p, time.Now().Add(k.jitter())})
+	}
 	k.seq++
 	k.skip()
 }

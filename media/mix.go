@@ -118,7 +118,7 @@ func (l *Line) beginMixLocked(s *Source, now time.Duration) bool {
 		}
 		l.counters.unheard.Add(1)
 	}
-	if a != nil {
+	if a != nil && a.channel == nil {
 		a.unalign()
 	}
 	l.active = nil
@@ -169,7 +169,7 @@ func (l *Line) carryOverLocked(a *Source, current bool, now time.Duration) bool 
 		c.voice.Recall(m.recall)
 		l.warmLocked(h.payload(end - 1))
 	}
-	a.in.seal()
+	a.relayed, a.relayedTo = a.aligned, a.in.seq
 	if end < h.count {
 		l.feedLocked(c, end)
 	}
@@ -190,7 +190,7 @@ func (l *Line) joinMixLocked(s *Source, now time.Duration) bool {
 	for i := max(0, first-primed); i < first; i++ {
 		c.voice.Prime(h.payload(i))
 	}
-	s.in = follower{}
+	s.in, s.relayed = follower{}, false
 	l.counters.unheard.Add(-uint64(max(0, h.count-first-1))) // they are heard after all
 	l.feedLocked(c, first)
 	return true
@@ -312,8 +312,15 @@ func (l *Line) mixPacketLocked(s *Source, p *rtp.Packet, j judgement, now time.D
 		}
 		return
 	}
-	if v, _, _ := s.in.next(&p.Header, now); v == duplicate || v == stray {
+	v, _, _ := s.in.next(&p.Header, now)
+	switch {
+	case v == duplicate || v == stray:
 		l.counters.late.Add(1)
+		return
+	case v == restarted:
+		s.relayed = false
+	case v == reordered && s.relayed && int16(p.SequenceNumber-s.relayedTo) <= 0:
+		_ = l.write(s, p) // it was on its way when the mix began, and still has its place
 		return
 	}
 	s.channel.voice.Write(p, now)

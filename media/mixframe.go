@@ -77,7 +77,7 @@ func (l *Line) reviewLocked(now time.Duration) (alone *channel, p phase) {
 func (l *Line) approachLocked(c *channel) bool {
 	m := l.mix
 	last := c.source.past.newest()
-	if m.approach == approach || !isCELT(last) || m.quiet > tail || c.sound.Level >= pauseLevel {
+	if m.approach == approach || !isCELT(last) || m.quiet > tail {
 		return true
 	}
 	if m.approach++; m.approach == 1 {
@@ -229,11 +229,28 @@ func (l *Line) relayPendingLocked(p *rtp.Packet) {
 		s.aligned = steps < reorderWindow && gap <= uint32(steps)*max(j.ticks, s.duration)
 	}
 	if !s.aligned {
-		s.align(&p.Header, l.seq, l.ts)
+		l.joinPendingLocked(s, p, j.ticks)
 	}
 	s.duration = j.ticks
 	l.enterLocked(phaseRelay, l.mix.now)
 	l.advanceLocked(p.SequenceNumber+s.seqOffset, p.Timestamp+s.tsOffset, j.ticks)
 	_ = l.write(s, p) // counted; the stream goes on
 	l.silent = false
+}
+
+// joinPendingLocked gives the first packet that waited its place. Those that are
+// missing just before it may come yet, and so may those after it: they have places.
+func (l *Line) joinPendingLocked(s *Source, p *rtp.Packet, ticks uint32) {
+	const most = 2
+	seen, back := s.in.seen, s.in.seq-p.SequenceNumber
+	if back >= reorderWindow-most-1 {
+		s.align(&p.Header, l.seq, l.ts)
+		return
+	}
+	missing := uint16(0)
+	for missing < most && seen>>(back+1+missing)&1 == 0 {
+		missing++
+	}
+	s.align(&p.Header, l.seq+missing, l.ts+uint32(missing)*ticks)
+	s.in.seen = seen | ^uint64(0)<<(back+1+missing)
 }

@@ -21,7 +21,8 @@ const (
 	// pauseBytes: libopus says "nothing until further notice" (DTX) with a packet
 	// of the TOC byte and at most one more.
 	pauseBytes = 2
-	// quietBytes: digital silence, as SilenceFrame.
+	// quietBytes: digital silence, as SilenceFrame. livekit-server fills its own up with
+	// zeros.
 	quietBytes = 3
 	// maxG711Bytes is 120 ms, as much as an Opus packet may hold.
 	maxG711Bytes = 960
@@ -102,7 +103,7 @@ func (s *Source) isPause(payload []byte) bool {
 
 // soundOf judges an Opus payload. sure says that its encoder did.
 func soundOf(payload []byte) (heard sound, sure bool) {
-	if len(payload) <= quietBytes {
+	if len(payload) <= quietBytes || string(payload[:quietBytes]) == string(SilenceFrame) {
 		return soundNone, true
 	}
 	voice, known := OpusVoice(payload)

@@ -30,6 +30,9 @@ type Source struct {
 	channel   *channel // its place in the mix; nil while it has none
 	red       *RED     // if its payloads are redundancy
 
+	relayed   bool   // before the mix; what comes of then is relayed still
+	relayedTo uint16 // newest of then
+
 	in        follower
 	aligned   bool // seqOffset and tsOffset say where its packets go
 	seqOffset uint16
