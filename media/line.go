@@ -163,25 +163,6 @@ func (l *Line) AddSource(id string, o SourceOptions) *Source {
 	return s
 }
 
-// SetMode changes how the line works from the next packet on.
-func (l *Line) SetMode(m Mode) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.options.Mode = m
-}
-
-// SetExpectedLoss says how many percent of the line's packets the far end loses,
-// as its RTCP receiver reports tell. The encoder guards against as much; a relay
-// carries what its source sent.
-func (l *Line) SetExpectedLoss(percent int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.options.ExpectedLoss = percent
-	if l.mix != nil && l.mix.encoder != nil {
-		l.countLocked(l.mix.encoder.SetExpectedLoss(percent))
-	}
-}
-
 // Open starts the stream: the first frame leaves before Open returns. Idempotent,
 // and without effect after Close.
 func (l *Line) Open() {

@@ -62,3 +62,32 @@ type SourceOptions struct {
 	// level (RFC 6464), as negotiated; 0 if there is none.
 	AudioLevelID uint8
 }
+
+// SetMode changes how the line works from the next packet on.
+func (l *Line) SetMode(m Mode) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.options.Mode = m
+}
+
+// SetExpectedLoss says how many percent of the line's packets the far end loses,
+// as its RTCP receiver reports tell. The encoder guards against as much; a relay
+// carries what its source sent.
+func (l *Line) SetExpectedLoss(percent int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.options.ExpectedLoss = percent
+	if l.mix != nil && l.mix.encoder != nil {
+		l.countLocked(l.mix.encoder.SetExpectedLoss(percent))
+	}
+}
+
+// SetCodec says what the destination takes, where that became known only after
+// NewLine: a phone that is rung decides with its answer. Without effect after Open.
+func (l *Line) SetCodec(c Codec) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state == lineShut {
+		l.options.Codec = c
+	}
+}
