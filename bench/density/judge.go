@@ -159,12 +159,13 @@ func (s *Sound) listen(packets []arrival, clips ...*speech.Clip) error {
 			said = hearing.Resample(said, clip.Rate, listenRate)
 		}
 		v := hearing.Compare(said, heard, listenRate)
-		s.Verdicts = append(s.Verdicts, v.String())
 		if len(clips) == 1 {
 			good = v.OK()
-		} else {
-			good = good && v.Found && v.Coverage >= minShare
+			s.Verdicts = append(s.Verdicts, v.String())
+			continue
 		}
+		good = good && v.Found && v.Coverage >= minShare
+		s.Verdicts = append(s.Verdicts, fmt.Sprintf("found: %t, %.0f %% of it, similarity %.2f", v.Found, 100*v.Coverage, v.Similarity))
 	}
 	s.Calls++
 	if good {

@@ -62,8 +62,10 @@ func (c *call) connectMeta(offer string) (answer string, err error) {
 	}
 	go func() { // reports must be read for the interceptors to see them
 		buf := make([]byte, 1500)
-		for err := error(nil); err == nil; {
-			_, _, err = sender.Read(buf)
+		for {
+			if _, _, readErr := sender.Read(buf); readErr != nil {
+				return
+			}
 		}
 	}()
 	if err = c.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offer}); err != nil {

@@ -58,14 +58,14 @@ func run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, closeDebug()) }()
 
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp4", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("listen for API: %w", err)
 	}
 	server := &http.Server{Handler: livekit.NewConnectorServer(b), ReadHeaderTimeout: 10 * time.Second}
 	stopped := make(chan error, 1)
 	go func() { stopped <- server.Serve(l) }()
-	if err := subject.Announce(os.Stdout, subject.Endpoints{API: "http://" + l.Addr().String(), Debug: debug}); err != nil {
+	if err = subject.Announce(os.Stdout, subject.Endpoints{API: "http://" + l.Addr().String(), Debug: debug}); err != nil {
 		return err
 	}
 	select {
@@ -74,6 +74,8 @@ func run(ctx context.Context) (err error) {
 	case <-ctx.Done():
 	}
 	err = server.Close()
-	<-stopped
+	if serveErr := <-stopped; !errors.Is(serveErr, http.ErrServerClosed) {
+		err = errors.Join(err, serveErr)
+	}
 	return err
 }
