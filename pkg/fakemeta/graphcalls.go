@@ -162,7 +162,7 @@ func (s *Server) answerAction(n *number, body *callRequest) (any, *graphError) {
 	if c.direction != Inbound {
 		return nil, refusal(CodeInvalidParameter, errNotInbound.Error())
 	}
-	p, err := checkSDP(answer, c.offered, s.sdpPolicy())
+	p, err := checkSDP(answer, c.offered, s.sdpPolicy(n))
 	if err != nil {
 		c.note("sdp refused", err.Error())
 		return nil, s.sdpRefusal(err)
@@ -207,7 +207,7 @@ func (s *Server) connectAction(n *number, body *callRequest) (any, *graphError) 
 	if refused != nil {
 		return nil, refused
 	}
-	p, err := checkSDP(offer, nil, s.sdpPolicy())
+	p, err := checkSDP(offer, nil, s.sdpPolicy(n))
 	if err != nil {
 		s.log.Info("offer refused", "reason", err.Error())
 		return nil, s.sdpRefusal(err)

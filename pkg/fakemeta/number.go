@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 )
 
@@ -73,6 +74,25 @@ func (n *number) setting(path ...string) string {
 	}
 	text, _ := v.(string)
 	return text
+}
+
+// additionalCodecs are those that the settings enable beside Opus, in their order: "PCMA", "PCMU". Calls in them are
+// transcoded by Meta.
+func (n *number) additionalCodecs() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	audio, _ := n.settings["audio"].(map[string]any)
+	var names []string
+	switch list := audio["additional_codecs"].(type) {
+	case []string:
+		names = list
+	case []any: // out of JSON
+		for _, v := range list {
+			name, _ := v.(string)
+			names = append(names, name)
+		}
+	}
+	return slices.Clone(names)
 }
 
 // currentSettings returns the settings as JSON.

@@ -53,14 +53,14 @@ func (s *Server) newCall(n *number, u *User, o callOptions, taken *acceptance) (
 		return nil, fmt.Errorf("open media path: %w", err)
 	}
 	c.identity.fingerprint = "sha-256 " + c.session.Fingerprint()
-	if c.phone, err = handset.New(c.handsetOptions(taken)); err != nil {
+	if c.phone, err = handset.New(c.handsetOptions()); err != nil {
 		return nil, errors.Join(fmt.Errorf("make handset: %w", err), c.session.Close())
 	}
 	return c, nil
 }
 
-// handsetOptions gives the handset its words and the payload types of the call.
-func (c *Call) handsetOptions(taken *acceptance) handset.Options {
+// handsetOptions gives the handset its words. The codec comes with the business' description.
+func (c *Call) handsetOptions() handset.Options {
 	speech := c.options.speech
 	if speech.empty() {
 		_, speech = c.user.habits()
@@ -68,15 +68,11 @@ func (c *Call) handsetOptions(taken *acceptance) handset.Options {
 	if speech.empty() {
 		speech = c.server.opts.Speech
 	}
-	o := handset.Options{
+	return handset.Options{
 		Sender: c.session, SSRC: c.identity.ssrc, CNAME: c.identity.cname, Logger: c.server.log,
 		Voice: speech.Samples, Packets: speech.Packets, Rate: speech.Rate, Loop: speech.Loop,
 		SilenceBefore: speech.Before, SilenceAfter: speech.After,
 	}
-	if taken != nil {
-		o.PayloadType, o.DTMFPayloadType = taken.peer.opus, taken.peer.dtmf
-	}
-	return o
 }
 
 // admitCall makes a call known and starts it, unless user and number are busy.
@@ -120,7 +116,7 @@ func (s *Server) ring(n *number, u *User, o callOptions) (*Call, error) {
 	if err != nil {
 		return nil, fmt.Errorf("call business: %w", err)
 	}
-	c.offer = c.identity.offer()
+	c.offer = c.identity.offer(n.additionalCodecs()...)
 	if c.offered, err = parseDescription(c.offer); err == nil {
 		err = s.admitCall(c)
 	}
@@ -142,7 +138,7 @@ func (s *Server) dial(n *number, u *User, offer string, p *peer, opaque string) 
 		return nil, refusal(CodeConnectionError, err.Error())
 	}
 	c.opaque, c.offer = opaque, offer
-	c.answer = c.identity.answer(p, setup)
+	c.answer = c.identity.answer(p, setup, s.sdpPolicy(n))
 	if err = s.admitCall(c); err != nil {
 		c.discard()
 		switch {

@@ -214,6 +214,9 @@ func (l *life) open(p *peer, role relay.DTLSRole) error {
 	if err := l.session.SetRemote(relay.Remote{Ufrag: p.ufrag, Pwd: p.pwd, Fingerprint: p.fingerprint, DTLSRole: role}); err != nil {
 		return fmt.Errorf("open media: %w", err)
 	}
+	if err := l.phone.Negotiate(p.codec, p.payload, p.dtmf); err != nil {
+		return fmt.Errorf("open media: %w", err)
+	}
 	l.opened = true
 	l.deaf.Store(p.direction == "recvonly" || p.direction == "inactive")
 	l.dumb = p.direction == "sendonly" || p.direction == "inactive"

@@ -88,8 +88,13 @@ type sdpWriter struct{ strings.Builder }
 
 func (w *sdpWriter) line(format string, args ...any) { fmt.Fprintf(w, format+"\r\n", args...) }
 
-// offer writes Meta's offer of an inbound call: testdata/sdp/01 (live) and 05 (docs) are the models, line by line.
-func (id identity) offer() string {
+// additional are the codecs that Meta's settings know beside Opus, with their static payload types, RFC 3551 section 6.
+// No offer with one of them was ever published: they are written as any WebRTC stack does, after Opus.
+var additional = map[string]codec{"PCMU": {payload: "0", mapping: "PCMU/8000"}, "PCMA": {payload: "8", mapping: "PCMA/8000"}}
+
+// offer writes Meta's offer of an inbound call: testdata/sdp/01 (live) and 05 (docs) are the models, line by line. names
+// are the additional codecs of the number.
+func (id identity) offer(names ...string) string {
 	format := liveOpus
 	if id.dialect == DialectDocs {
 		format = docsOpus
@@ -98,28 +103,30 @@ func (id identity) offer() string {
 	for i, uri := range docsExtensions {
 		extensions = append(extensions, fmt.Sprintf("%d %s", i+1, uri))
 	}
-	return id.write(template{
-		mid: "audio", setup: "actpass", extensions: extensions,
-		codecs: []codec{
-			{payload: "111", mapping: "opus/48000/2", format: format, twcc: true},
-			{payload: "126", mapping: "telephone-event/8000"},
-		},
-	})
+	codecs := []codec{{payload: "111", mapping: "opus/48000/2", format: format, twcc: true}}
+	for _, name := range names {
+		if c, known := additional[name]; known {
+			codecs = append(codecs, c)
+		}
+	}
+	codecs = append(codecs, codec{payload: "126", mapping: "telephone-event/8000"})
+	return id.write(template{mid: "audio", setup: "actpass", extensions: extensions, codecs: codecs})
 }
 
 // answer writes Meta's answer to the business' offer: testdata/sdp/08 and 09 are the models of the old dialect. No
 // complete live answer was ever published; the new dialect follows its offers and the live SIP answer of file 12:
-// the business' mid and payload types echoed, nothing but Opus and telephone-event.
-func (id identity) answer(to *peer, setup string) string {
+// the business' mid and payload types echoed, nothing but Opus, telephone-event and what the number's settings enable.
+func (id identity) answer(to *peer, setup string, policy sdpPolicy) string {
 	t := template{mid: to.mid, setup: setup, answer: true, mixed: to.mixed}
 	for _, c := range to.codecs {
+		_, enabled := policy.codecOf(c)
 		switch {
 		case c.is("opus/48000/2"):
 			c.format = docsOpus
 			if id.dialect == DialectLive {
 				c.format = liveOpus
 			}
-		case id.dialect == DialectLive && !c.is("telephone-event/8000"), strings.HasPrefix(strings.ToLower(c.mapping), "red/"):
+		case id.dialect == DialectLive && !enabled && !c.is("telephone-event/8000"), strings.HasPrefix(strings.ToLower(c.mapping), "red/"):
 			continue // RED is always dropped
 		default:
 			c.format = ""

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/handset"
 	"github.com/livekit-connector/livekit-connector/testdata"
 )
 
@@ -86,14 +87,14 @@ func TestAnswersHaveTheShapeOfTheVectors(t *testing.T) {
 	p, err := checkSDP(vector(t, chromeOffer), nil, sdpPolicy{})
 	require.NoError(t, err)
 	for _, name := range []string{docsMetaAnswer, webhookAnswer} {
-		require.Equal(t, shape(vector(t, name)), shape(testIdentity(DialectDocs).answer(p, "active")), name)
+		require.Equal(t, shape(vector(t, name)), shape(testIdentity(DialectDocs).answer(p, "active", sdpPolicy{})), name)
 	}
 }
 
 func TestLiveAnswerFollowsTheLiveOffer(t *testing.T) {
 	p, err := checkSDP(vector(t, chromeOffer), nil, sdpPolicy{})
 	require.NoError(t, err)
-	got := shape(testIdentity(DialectLive).answer(p, "passive"))
+	got := shape(testIdentity(DialectLive).answer(p, "passive", sdpPolicy{}))
 	want := shape(vector(t, liveOffer1))
 	for i, l := range want {
 		l = strings.Replace(l, "BUNDLE audio", "BUNDLE 0", 1)
@@ -108,9 +109,9 @@ func TestLiveAnswerEchoesPayloadTypes(t *testing.T) {
 		"a=ice-lite\r\n", "").Replace(vector(t, liveOffer1))
 	p, err := checkSDP(offer, nil, sdpPolicy{})
 	require.NoError(t, err)
-	require.Equal(t, uint8(107), p.opus)
+	require.Equal(t, uint8(107), p.payload)
 	require.Equal(t, uint8(101), p.dtmf)
-	answer := testIdentity(DialectLive).answer(p, "active")
+	answer := testIdentity(DialectLive).answer(p, "active", sdpPolicy{})
 	for l := range strings.SplitSeq(vector(t, sipAnswer), "\r\n") {
 		if strings.HasPrefix(l, "a=rtpmap") || strings.HasPrefix(l, "a=fmtp") || strings.Contains(l, "ptime") {
 			require.Contains(t, answer, l+"\r\n", "as in the published live answer of a SIP call")
@@ -219,4 +220,40 @@ func TestRemarks(t *testing.T) {
 	p, err := checkSDP(strings.Replace(vector(t, pionAnswer), "a=sendrecv", "a=cryptex\r\na=extmap:1 urn:x\r\na=sendrecv", 1), offer, sdpPolicy{})
 	require.NoError(t, err)
 	require.Len(t, p.remarks, 2)
+}
+
+// Numbers whose settings name them may be called, and call, in G.711.
+func TestAdditionalCodecs(t *testing.T) {
+	n := &number{settings: map[string]any{"audio": map[string]any{"additional_codecs": []any{"PCMA", "PCMU"}}}}
+	require.Equal(t, []string{"PCMA", "PCMU"}, n.additionalCodecs())
+	policy := sdpPolicy{additional: n.additionalCodecs()}
+
+	offer := testIdentity(DialectLive).offer(n.additionalCodecs()...)
+	require.Contains(t, offer, " UDP/TLS/RTP/SAVPF 111 8 0 126\r\n")
+	require.Contains(t, offer, "a=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\n")
+	ours, err := parseDescription(offer)
+	require.NoError(t, err)
+	good := strings.NewReplacer("SAVPF 111 126", "SAVPF 0 126", "a=rtpmap:111 opus/48000/2", "a=rtpmap:0 PCMU/8000").
+		Replace(vector(t, pionAnswer))
+	p, err := checkSDP(good, ours, policy)
+	require.NoError(t, err)
+	require.Equal(t, handset.PCMU, p.codec)
+	require.Zero(t, p.payload)
+	require.NoError(t, CheckAnswer(good, offer))
+
+	plain, err := parseDescription(testIdentity(DialectLive).offer())
+	require.NoError(t, err)
+	_, err = checkSDP(good, plain, sdpPolicy{})
+	require.ErrorContains(t, err, "opus/48000/2 is required", "it was not enabled")
+
+	theirs := strings.NewReplacer("SAVPF 111 126", "SAVPF 0 8 111 126", "a=ice-lite\r\n", "").Replace(vector(t, liveOffer1))
+	p, err = checkSDP(theirs, nil, policy)
+	require.NoError(t, err)
+	require.Equal(t, handset.PCMU, p.codec, "the first one of the offer")
+	require.Contains(t, testIdentity(DialectLive).answer(p, "active", policy), " UDP/TLS/RTP/SAVPF 0 8 111 126\r\n")
+	p, err = checkSDP(theirs, nil, sdpPolicy{})
+	require.NoError(t, err)
+	require.Equal(t, handset.Opus, p.codec)
+	require.Equal(t, uint8(111), p.payload)
+	require.Contains(t, testIdentity(DialectLive).answer(p, "active", sdpPolicy{}), " UDP/TLS/RTP/SAVPF 111 126\r\n")
 }

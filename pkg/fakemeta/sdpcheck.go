@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/handset"
 )
 
 // SDPRule names the rule that a session description of the business broke.
@@ -59,7 +61,12 @@ func CheckAnswer(answer, offer string) error {
 	if err != nil {
 		return fmt.Errorf("read offer: %w", err)
 	}
-	_, err = checkSDP(answer, ours, sdpPolicy{})
+	var policy sdpPolicy
+	for _, c := range ours.codecs() { // what an offer of Meta's names is enabled
+		name, _, _ := strings.Cut(c.mapping, "/")
+		policy.additional = append(policy.additional, strings.ToUpper(name))
+	}
+	_, err = checkSDP(answer, ours, policy)
 	return err
 }
 
@@ -67,6 +74,19 @@ func CheckAnswer(answer, offer string) error {
 type sdpPolicy struct {
 	anyPtime     bool // take every packet duration
 	anyDirection bool // take recvonly, sendonly and inactive; audio then flows one way at most
+	// additional are the codecs that the number's settings enable beside Opus ("PCMA", "PCMU").
+	additional []string
+}
+
+// callCodecs are the codecs a call can be in, as SDP names them.
+var callCodecs = map[string]handset.Codec{"opus/48000/2": handset.Opus, "pcmu/8000": handset.PCMU, "pcma/8000": handset.PCMA}
+
+// codecOf tells which codec of a call c is; Opus is allowed always, another one where it is enabled.
+func (policy sdpPolicy) codecOf(c codec) (handset.Codec, bool) {
+	mapping := strings.TrimSuffix(strings.ToLower(c.mapping), "/1")
+	kind, known := callCodecs[mapping]
+	name, _, _ := strings.Cut(strings.ToUpper(mapping), "/")
+	return kind, known && (kind == handset.Opus || slices.Contains(policy.additional, name))
 }
 
 // peer is what the fake must know of the business' media, out of its session description.
@@ -76,8 +96,9 @@ type peer struct {
 	setup       string // active, passive or actpass
 	mid, bundle string
 	direction   string
-	opus        uint8 // payload type
-	dtmf        uint8 // payload type of telephone-event/8000; 126 when not named
+	codec       handset.Codec // of the call, the first one that Meta takes
+	payload     uint8         // type of codec
+	dtmf        uint8         // payload type of telephone-event/8000; 126 when not named
 	codecs      []codec
 	extensions  []string // extmap values
 	mixed       bool     // extmap-allow-mixed
@@ -99,7 +120,7 @@ func checkSDP(text string, offer *description, policy sdpPolicy) (*peer, error) 
 		func() error { return p.checkBundle(d, offer) },
 		func() error { return p.checkDirection(d, policy) },
 		func() error { return checkSources(d) },
-		func() error { return p.checkCodecs(d, offer) },
+		func() error { return p.checkCodecs(d, offer, policy) },
 		func() error { return checkPtime(d, policy) },
 	} {
 		if err = check(); err != nil {
@@ -245,13 +266,16 @@ func checkSources(d *description) error {
 	return nil
 }
 
-func (p *peer) checkCodecs(d, offer *description) error {
+// checkCodecs wants Opus, or a codec that the number's settings enable. The call is in the first of them: whoever
+// answers puts what he prefers first, RFC 3264 section 6.1, and Meta's answers keep the order of the offer.
+func (p *peer) checkCodecs(d, offer *description, policy sdpPolicy) error {
 	p.codecs = d.codecs()
-	opus := slices.IndexFunc(p.codecs, func(c codec) bool { return c.is("opus/48000/2") })
-	if opus < 0 {
+	first := slices.IndexFunc(p.codecs, func(c codec) bool { _, ok := policy.codecOf(c); return ok })
+	if first < 0 {
 		return refuse(RuleOpus, "opus/48000/2 is required")
 	}
-	p.opus = p.codecs[opus].payloadType()
+	p.codec, _ = policy.codecOf(p.codecs[first])
+	p.payload = p.codecs[first].payloadType()
 	if event := slices.IndexFunc(p.codecs, func(c codec) bool { return c.is("telephone-event/8000") }); event >= 0 {
 		p.dtmf = p.codecs[event].payloadType()
 	}

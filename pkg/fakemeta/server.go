@@ -243,6 +243,6 @@ func (s *Server) ControlURL() string { return s.controlURL }
 // RelayAddrs returns the media addresses.
 func (s *Server) RelayAddrs() []netip.AddrPort { return append([]netip.AddrPort(nil), s.addrs...) }
 
-func (s *Server) sdpPolicy() sdpPolicy {
-	return sdpPolicy{anyPtime: s.opts.AnyPtime, anyDirection: s.opts.OneWay}
+func (s *Server) sdpPolicy(n *number) sdpPolicy {
+	return sdpPolicy{anyPtime: s.opts.AnyPtime, anyDirection: s.opts.OneWay, additional: n.additionalCodecs()}
 }

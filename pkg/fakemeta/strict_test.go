@@ -146,7 +146,7 @@ func TestWrongAudioIsReported(t *testing.T) {
 	}{
 		"header extension": {func(_ int, p *rtp.Packet) { _ = p.SetExtension(1, []byte{0x7F}) }, "header extensions"},
 		"60 ms packets":    {func(_ int, p *rtp.Packet) { p.Payload = []byte{0xFB, 0x03, 0xFF, 0xFE, 0xFF, 0xFE, 0xFF, 0xFE} }, "20 ms"},
-		"not Opus":         {func(_ int, p *rtp.Packet) { p.Payload = []byte{0xFF} }, "Opus"},
+		"not Opus":         {func(_ int, p *rtp.Packet) { p.Payload = []byte{0xFF} }, "decoded"},
 		"lost packets":     {func(i int, p *rtp.Packet) { p.SequenceNumber += uint16(i / 10) }, "missing"},
 		"timestamp jumps":  {func(i int, p *rtp.Packet) { p.Timestamp += uint32(i / 10 * 4800) }, "timestamp"},
 		"no audio at all":  {nil, "no audio"},

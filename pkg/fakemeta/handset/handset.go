@@ -2,7 +2,7 @@
 // known speech in the way WhatsApp does, keeps every packet it gets, and judges
 // them afterwards.
 //
-// It sends Opus of 20 ms, one SSRC, no header extensions, on a clock with
+// It sends Opus (or G.711) of 20 ms, one SSRC, no header extensions, on a clock with
 // absolute deadlines, and RTCP beside it. What it gets it only files away; the
 // decoding and judging happen in Report and Recording, so that a busy machine
 // cannot make the phone lose audio.
@@ -19,13 +19,11 @@ import (
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 
-	"github.com/livekit-connector/livekit-connector/media/opus"
+	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/hearing"
 )
 
 const (
-	clockRate     = 48000 // RTP ticks per second (RFC 7587, section 4.1)
 	frameDuration = 20 * time.Millisecond
-	frameTicks    = clockRate / 50
 
 	// DefaultPayloadType is Meta's own for Opus.
 	DefaultPayloadType = 111
@@ -86,6 +84,9 @@ type Options struct {
 	// SilenceBefore and SilenceAfter surround Voice; frames of silence are sent.
 	SilenceBefore, SilenceAfter time.Duration
 
+	// Codec of both directions. In G.711 the Recording is at 8000 Hz, whatever Rate is,
+	// Packets must be G.711, and nothing that is lost is concealed.
+	Codec Codec
 	// PayloadType, DTMFPayloadType of both directions, and the SSRC, CNAME and
 	// Bitrate (bits per second) of what is sent. Zero SSRC picks one; it must be
 	// the one in Meta's SDP, or WebRTC stacks drop the audio.
@@ -107,7 +108,10 @@ func (o *Options) setDefaults() {
 		o.Rate = DefaultRate
 	}
 	if o.PayloadType == 0 {
-		o.PayloadType = DefaultPayloadType
+		o.PayloadType = o.Codec.payloadType()
+	}
+	if o.Codec != Opus && o.Rate != g711Rate {
+		o.Voice, o.Rate = hearing.Resample(o.Voice, o.Rate, g711Rate), g711Rate
 	}
 	if o.DTMFPayloadType == 0 {
 		o.DTMFPayloadType = DefaultDTMFPayloadType
@@ -136,12 +140,12 @@ var ErrNotRunning = errors.New("handset: not running")
 // was started.
 type Handset struct {
 	// Constant after New.
-	opts Options
-	enc  *opus.Encoder // nil if Options.Packets are said
 	quit chan struct{}
 	done chan struct{}
 
 	mu      sync.Mutex // guards all below; never held while sending
+	opts    Options    // constant after Start
+	enc     encoder    // constant after Start; nil if Options.Packets are said
 	started bool
 	stopped bool
 	sent    sent
@@ -155,25 +159,55 @@ func New(o Options) (*Handset, error) {
 		return nil, errors.New("handset: no sender")
 	}
 	o.setDefaults()
-	h := &Handset{opts: o, quit: make(chan struct{}), done: make(chan struct{})}
-	if o.Packets != nil {
-		if _, err := opus.NewDecoder(o.Rate); err != nil { // for the recording
-			return nil, fmt.Errorf("create decoder: %w", err)
-		}
-		return h, nil
-	}
-	var err error
-	h.enc, err = opus.NewEncoder(opus.EncoderOptions{
-		SampleRate: o.Rate, Bitrate: o.Bitrate, InbandFEC: true, ExpectedLossPercent: 10,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("create voice encoder: %w", err)
+	h := &Handset{quit: make(chan struct{}), done: make(chan struct{})}
+	if err := h.equip(o); err != nil {
+		return nil, err
 	}
 	return h, nil
 }
 
+// equip makes what o needs.
+func (h *Handset) equip(o Options) (err error) {
+	h.opts = o
+	if o.Packets != nil {
+		if _, err = newDecoder(o); err != nil { // for the recording
+			return fmt.Errorf("create decoder: %w", err)
+		}
+		return nil
+	}
+	if h.enc, err = newEncoder(o); err != nil {
+		return fmt.Errorf("create voice encoder: %w", err)
+	}
+	return nil
+}
+
+// Negotiate sets what SDP agreed on, before Start: the codec and the payload types
+// of both directions.
+func (h *Handset) Negotiate(c Codec, payloadType, dtmfPayloadType uint8) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.started {
+		return errors.New("handset: started before")
+	}
+	o, same := h.opts, c == h.opts.Codec
+	o.Codec, o.PayloadType, o.DTMFPayloadType = c, payloadType, dtmfPayloadType
+	o.setDefaults()
+	if same {
+		h.opts = o
+		return nil
+	}
+	return h.equip(o)
+}
+
+// options returns a copy.
+func (h *Handset) options() Options {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.opts
+}
+
 // SSRC is the one of everything the phone sends.
-func (h *Handset) SSRC() uint32 { return h.opts.SSRC }
+func (h *Handset) SSRC() uint32 { return h.options().SSRC }
 
 // Start begins to speak and to report by RTCP. What the Sender refuses is counted
 // and lost, as on a path that is not up yet. A phone starts once.

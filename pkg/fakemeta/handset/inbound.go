@@ -65,7 +65,7 @@ func (h *Handset) HandleRTP(p *rtp.Packet, arrived time.Time) {
 		Early:       g.answered.IsZero(),
 		Payload:     p.Payload,
 	})
-	g.follow(p, arrived)
+	g.follow(p, arrived, float64(h.opts.Codec.clockRate()))
 }
 
 // HandleRTCP files RTCP. It fits relay.SessionOptions.OnRTCP.
@@ -106,7 +106,7 @@ func (h *Handset) Packets() []Packet {
 }
 
 // follow keeps the numbers of a reception report (RFC 3550, appendix A).
-func (g *inbound) follow(p *rtp.Packet, arrived time.Time) {
+func (g *inbound) follow(p *rtp.Packet, arrived time.Time, clockRate float64) {
 	transit := float64(arrived.UnixMicro())*clockRate/1e6 - float64(p.Timestamp)
 	if g.received == 0 || g.ssrc != p.SSRC {
 		*g = inbound{

@@ -33,7 +33,7 @@ type Mark struct {
 // concealed as a phone does it, time without packets is silent.
 func (h *Handset) Recording() (pcm []int16, rate int) {
 	l := h.listen()
-	return l.pcm, h.opts.Rate
+	return l.pcm, l.rate
 }
 
 // Timeline says which packet filled which part of the Recording, in the order of
@@ -44,8 +44,9 @@ func (h *Handset) Timeline() []Mark {
 
 // listen decodes what is on file.
 func (h *Handset) listen() *listening {
-	l := newListening(h.opts.Rate)
-	for _, s := range split(h.Packets(), h.opts) {
+	o := h.options()
+	l := newListening(o)
+	for _, s := range split(h.Packets(), o) {
 		l.play(s)
 	}
 	return l
@@ -108,7 +109,9 @@ func (s *stretch) add(p numbered) {
 
 // listening is the phone's ear: a decoder and what came out of it.
 type listening struct {
+	opts    Options
 	rate    int
+	clock   int64 // RTP ticks per second
 	pcm     []int16
 	marks   []Mark
 	scratch []int16
@@ -118,13 +121,15 @@ type listening struct {
 	missing, runs                       int
 }
 
-func newListening(rate int) *listening {
-	return &listening{rate: rate, scratch: make([]int16, opus.FrameSamples(rate, opus.MaxPacketDuration))}
+func newListening(o Options) *listening {
+	return &listening{
+		opts: o, rate: o.Rate, clock: o.Codec.clockRate(), scratch: make([]int16, opus.FrameSamples(o.Rate, opus.MaxPacketDuration)),
+	}
 }
 
 // play appends a stretch to the recording.
 func (l *listening) play(s *stretch) {
-	dec, err := opus.NewDecoder(l.rate)
+	dec, err := newDecoder(l.opts)
 	if err != nil {
 		panic("handset: internal error: " + err.Error()) // New checked the rate
 	}
@@ -158,17 +163,17 @@ func (l *listening) play(s *stretch) {
 
 // bridge fills the time between two audio packets that are ticks apart, and
 // judges whether the timestamp is where it should be.
-func (l *listening) bridge(dec *opus.Decoder, p *numbered, ticks, lost int64, events int) {
-	if off := ticks - lost*frameTicks; off != 0 && events == 0 {
+func (l *listening) bridge(dec decoder, p *numbered, ticks, lost int64, events int) {
+	if off := ticks - lost*l.opts.Codec.frameTicks(); off != 0 && events == 0 {
 		l.jumps++
 		if len(l.jumped) < MaxJumps {
 			l.jumped = append(l.jumped, Jump{Sequence: p.Sequence, Ticks: off})
 		}
 	}
-	if ticks <= 0 || ticks > int64(longestGap/time.Second)*clockRate {
+	if ticks <= 0 || ticks > int64(longestGap/time.Second)*l.clock {
 		return
 	}
-	gap := int(ticks * int64(l.rate) / clockRate)
+	gap := int(ticks * int64(l.rate) / l.clock)
 	if lost > 0 {
 		gap -= l.conceal(dec, p, gap)
 	}
@@ -177,7 +182,7 @@ func (l *listening) bridge(dec *opus.Decoder, p *numbered, ticks, lost int64, ev
 
 // conceal hides the first part of a loss, or all of it with the help of the
 // packet after it, and returns how many samples it hid.
-func (l *listening) conceal(dec *opus.Decoder, after *numbered, gap int) (hidden int) {
+func (l *listening) conceal(dec decoder, after *numbered, gap int) (hidden int) {
 	frame := opus.FrameSamples(l.rate, frameDuration)
 	whole := gap <= opus.FrameSamples(l.rate, concealLimit)
 	limit := min(gap, opus.FrameSamples(l.rate, concealLimit))
@@ -200,7 +205,7 @@ func (l *listening) conceal(dec *opus.Decoder, after *numbered, gap int) (hidden
 
 // decode appends one packet and returns its length in ticks. Garbage sounds like
 // a lost frame.
-func (l *listening) decode(dec *opus.Decoder, p *numbered) (ticks int64) {
+func (l *listening) decode(dec decoder, p *numbered) (ticks int64) {
 	l.marks = append(l.marks, Mark{Sample: len(l.pcm), Arrived: p.Arrived, Sequence: p.Sequence, Timestamp: p.Timestamp})
 	n, err := dec.Decode(p.Payload, l.scratch)
 	if err != nil {
@@ -211,8 +216,8 @@ func (l *listening) decode(dec *opus.Decoder, p *numbered) (ticks int64) {
 		}
 	}
 	l.pcm = append(l.pcm, l.scratch[:n]...)
-	ticks = int64(n) * clockRate / int64(l.rate)
-	if ticks != frameTicks {
+	ticks = int64(n) * l.clock / int64(l.rate)
+	if ticks != l.opts.Codec.frameTicks() {
 		l.notTwentyMS++
 	}
 	return ticks

@@ -37,7 +37,8 @@ type Report struct {
 	WrongPayloadType, WithExtension, WithCSRC, Garbage, Stereo, NotTwentyMS int
 	// Events is the number of RFC 4733 packets.
 	Events int
-	// SilenceFrames counts packets that are the well-known silence, F8 FF FE.
+	// SilenceFrames counts packets that are the well-known silence, F8 FF FE, or in
+	// G.711 nothing but zeros.
 	SilenceFrames int
 
 	// PausesOver60MS and PausesOver200MS count pauses between arrivals,
@@ -53,7 +54,7 @@ type Report struct {
 // Jump is a discontinuity of the RTP timestamp.
 type Jump struct {
 	Sequence uint16
-	// Ticks, 48 kHz, by which the timestamp is ahead of where it should be.
+	// Ticks of the RTP clock by which the timestamp is ahead of where it should be.
 	Ticks int64
 }
 
@@ -85,7 +86,7 @@ func (r Report) Problems() []string {
 	add(r.WrongPayloadType, "%d packets have a payload type that was not negotiated")
 	add(r.WithExtension, "%d packets carry header extensions: the audio is corrupted")
 	add(r.WithCSRC, "%d packets name contributing sources")
-	add(r.Garbage, "%d packets are not Opus")
+	add(r.Garbage, "%d packets cannot be decoded")
 	add(r.NotTwentyMS, "%d packets do not last 20 ms")
 	return p
 }
@@ -100,12 +101,12 @@ func (h *Handset) Report() Report {
 		Goodbyes:        h.got.byes,
 	}
 	h.mu.Unlock()
-	packets := h.Packets()
-	r.countHeaders(packets, h.opts)
+	packets, o := h.Packets(), h.options()
+	r.countHeaders(packets, o)
 	r.countPauses(packets)
 
-	l := newListening(h.opts.Rate)
-	for _, s := range split(packets, h.opts) {
+	l := newListening(o)
+	for _, s := range split(packets, o) {
 		r.Duplicates += s.duplicates
 		r.Reordered += s.reordered
 		l.play(s)
@@ -120,6 +121,7 @@ func (h *Handset) Report() Report {
 func (r *Report) countHeaders(packets []Packet, o Options) {
 	seen := make(map[uint32]bool)
 	var source uint32
+	silence := o.Codec.silence()
 	for _, p := range packets {
 		audio := p.PayloadType == o.PayloadType
 		if p.Early {
@@ -139,16 +141,21 @@ func (r *Report) countHeaders(packets []Packet, o Options) {
 		if audio && !p.Early {
 			r.Packets++
 			r.Bytes += len(p.Payload)
-			count(&r.Stereo, len(p.Payload) > 0 && p.Payload[0]&0x04 != 0) // RFC 6716, section 3.1
+			count(&r.Stereo, o.Codec == Opus && len(p.Payload) > 0 && p.Payload[0]&0x04 != 0) // RFC 6716, section 3.1
 			count(&r.SilenceFrames, bytes.Equal(p.Payload, silence))
 		}
 	}
 	r.SSRCs = len(seen)
 }
 
-// silence is 20 ms of CELT fullband mono that decodes to zeros; every Opus sender
-// uses it.
-var silence = []byte{0xF8, 0xFF, 0xFE}
+// silence is 20 ms that decode to zeros. That of Opus, CELT fullband mono, is what
+// every sender uses.
+func (c Codec) silence() []byte {
+	if c == Opus {
+		return []byte{0xF8, 0xFF, 0xFE}
+	}
+	return bytes.Repeat([]byte{law(c).compress(0)}, int(c.frameTicks()))
+}
 
 func count(n *int, is bool) {
 	if is {

@@ -156,7 +156,7 @@ func TestEveryFaultIsNamed(t *testing.T) {
 		},
 		"garbage": {
 			func(p []*rtp.Packet) []*rtp.Packet { p[9].Payload = []byte{0x03}; return p },
-			"1 packets are not Opus",
+			"1 packets cannot be decoded",
 		},
 		"10 ms frames": {
 			func(p []*rtp.Packet) []*rtp.Packet { p[9].Payload = []byte{0xF0, 0xFF, 0xFE}; return p },

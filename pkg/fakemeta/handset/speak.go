@@ -23,6 +23,7 @@ type sent struct {
 // stream is what the goroutine of speak keeps to itself.
 type stream struct {
 	h       *Handset
+	ticks   uint32 // of a frame
 	pcm     []int16
 	packet  []byte
 	seq     uint16
@@ -38,6 +39,7 @@ func (h *Handset) speak() {
 	defer close(h.done)
 	s := &stream{
 		h:       h,
+		ticks:   uint32(h.opts.Codec.frameTicks()),
 		pcm:     make([]int16, opus.FrameSamples(h.opts.Rate, frameDuration)),
 		packet:  make([]byte, opus.MaxPacketBytes),
 		seq:     uint16(rand.Uint32()),
@@ -76,7 +78,7 @@ func (s *stream) frame(n uint32) {
 		s.h.opts.Logger.Error("encode voice", "error", err)
 		return
 	}
-	ts := s.firstTS + n*frameTicks
+	ts := s.firstTS + n*s.ticks
 	if ended {
 		s.h.mu.Lock()
 		s.h.sent.VoiceEnded = time.Now()
@@ -103,7 +105,7 @@ func (s *stream) words(n uint32) (payload []byte, ended bool, err error) {
 	if packets := s.h.opts.Packets; packets != nil {
 		count := uint32(len(packets))
 		if n >= count && !s.h.opts.Loop || count == 0 {
-			return silence, false, nil
+			return s.h.opts.Codec.silence(), false, nil
 		}
 		return packets[n%count], n+1 == count, nil
 	}
@@ -163,7 +165,7 @@ func (h *Handset) sendReports(now time.Time) {
 		first = &rtcp.SenderReport{
 			SSRC:        h.opts.SSRC,
 			NTPTime:     ntp(now),
-			RTPTime:     h.sent.lastTS + uint32(elapsed*clockRate/time.Second),
+			RTPTime:     h.sent.lastTS + uint32(int64(elapsed)*h.opts.Codec.clockRate()/int64(time.Second)),
 			PacketCount: uint32(h.sent.Packets),
 			OctetCount:  h.sent.octets,
 			Reports:     blocks,
