@@ -1,7 +1,10 @@
 package media_test
 
 import (
+	"math/rand/v2"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -329,5 +332,52 @@ func TestModeChangesDuringACall(t *testing.T) {
 		s.together(t, 100, a)
 		require.EqualValues(t, 1, s.line.Stats().ToRelay)
 		require.Equal(t, a.sent, s.heardOf(0))
+	})
+}
+
+// Sources come, speak, are muted and go, each by itself, while others look at the line and change it, until it closes
+// under them.
+func TestMixUnderConcurrentUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		codecs := &fakeCodecs{}
+		s := &studio{dst: &recorder{}, pacer: media.NewPacer(2)}
+		defer s.pacer.Close()
+		s.line = media.NewLine(s.dst, media.LineOptions{Pacer: s.pacer, Codecs: codecs, MaxVoices: 3})
+		s.line.Open()
+		var wg sync.WaitGroup
+		for i := range byte(6) {
+			sp := newSpeaker(s, i)
+			wg.Go(func() {
+				rng := rand.New(rand.NewPCG(uint64(i), 5))
+				for n := range 400 {
+					_ = sp.WriteRTP(sp.next())
+					time.Sleep(time.Duration(rng.IntN(40)) * time.Millisecond) // fake time
+					switch rng.IntN(50) {
+					case 0:
+						sp.SetMuted(n%2 == 0)
+					case 1:
+						sp.SetSpeaking(n%2 == 0)
+					case 2:
+						s.line.SetMode(media.Mode(n % 2))
+					case 3:
+						_ = s.line.Stats()
+					case 4:
+						sp.Close()
+						sp.Source = s.line.AddSource("again", media.SourceOptions{})
+					}
+				}
+			})
+		}
+		s.pass(6 * time.Second)
+		s.line.Close()
+		n := s.dst.count()
+		wg.Wait()
+		require.Equal(t, n, s.dst.count(), "written after Close")
+		require.Zero(t, codecs.voices)
+		require.Zero(t, codecs.encoders)
+		st := s.line.Stats()
+		require.EqualValues(t, n, st.Relayed+st.Silence+st.Mixed)
+		require.InDelta(t, 6, (st.RelayTime + st.MixTime + st.SilenceTime).Seconds(), 0.1)
+		requireContinuous(t, s.dst.all())
 	})
 }
