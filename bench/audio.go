@@ -28,6 +28,8 @@ func audioParts() []part {
 		}}
 	}
 	return []part{
+		one("micro", "what each stage of the audio path costs"),
+		one("latency", "how long sound takes from one leg to the other"),
 		one("quality", "what speech sounds like after bad networks"),
 	}
 }

@@ -8,10 +8,13 @@ import (
 	"os"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/livekit-connector/livekit-connector/bench/chain"
+	"github.com/livekit-connector/livekit-connector/bench/latency"
+	"github.com/livekit-connector/livekit-connector/bench/micro"
 	"github.com/livekit-connector/livekit-connector/bench/quality"
 	"github.com/livekit-connector/livekit-connector/bench/reference/mediasdk"
 	"github.com/livekit-connector/livekit-connector/bench/report"
@@ -27,7 +30,9 @@ var (
 
 // parts of the benchmark by name.
 func parts() map[string]func(t *testing.T) (report.Section, error) {
-	return map[string]func(t *testing.T) (report.Section, error){"quality": measureQuality}
+	return map[string]func(t *testing.T) (report.Section, error){
+		"micro": measureMicro, "latency": measureLatency, "quality": measureQuality,
+	}
 }
 
 func names() string {
@@ -77,5 +82,26 @@ func measureQuality(t *testing.T) (report.Section, error) {
 		Rivals: rivals(), Short: *short, Python: *python, Folder: t.TempDir(),
 		Bubble:   func(f func()) { synctest.Test(t, func(*testing.T) { f() }) },
 		Progress: func(cell string) { log.Printf("quality: %s", cell) },
+	})
+}
+
+func measureLatency(t *testing.T) (report.Section, error) {
+	t.Helper()
+	return latency.Section(latency.Options{
+		Rivals: rivals(), Short: *short,
+		Progress: func(run string) { log.Printf("latency: %s", run) },
+	})
+}
+
+func measureMicro(t *testing.T) (report.Section, error) {
+	t.Helper()
+	repeats, batch := 7, 100*time.Millisecond
+	if *short {
+		repeats, batch = 5, 20*time.Millisecond
+	}
+	return micro.Section(micro.Options{
+		Rivals: mediasdk.Stages(), Repeats: repeats, Batch: batch,
+		Bubble:   func(f func()) { synctest.Test(t, func(*testing.T) { f() }) },
+		Progress: func(stage string) { log.Printf("micro: %s", stage) },
 	})
 }
