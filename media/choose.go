@@ -57,7 +57,10 @@ func (l *Line) acceptLocked(s *Source, p *rtp.Packet, now time.Duration) error {
 			return nil
 		}
 		if s.options.Codec == l.options.Codec {
-			l.takeLocked(s, now)
+			if l.active != s {
+				l.takeLocked(s, now)
+				l.catchUpLocked(s, now)
+			}
 			return l.relayLocked(s, p, j.ticks, j.heard, now)
 		}
 	case choiceJoin:
@@ -145,9 +148,6 @@ func (s *Source) talkLocked(heard sound, now time.Duration) {
 
 // takeLocked makes s the source that is relayed.
 func (l *Line) takeLocked(s *Source, now time.Duration) {
-	if l.active == s {
-		return
-	}
 	if l.active != nil {
 		l.counters.switches.Add(1)
 		l.active.unalign()
@@ -155,6 +155,29 @@ func (l *Line) takeLocked(s *Source, now time.Duration) {
 	l.active, l.since = s, now
 	s.in = follower{}
 	s.aligned = false
+}
+
+// catchUpLocked relays the beginning of what s says, if it was not believed at
+// first. Its newest packet, still to be relayed, is the last in its history.
+func (l *Line) catchUpLocked(s *Source, now time.Duration) {
+	if s.past == nil || s.past.count < 2 || s.past.unused() >= s.past.count-1 {
+		return
+	}
+	h, p := s.past, &l.earlier
+	newest := h.kept[h.count-1].seq
+	h.sort()
+	if h.kept[h.count-1].seq != newest {
+		return // it came late itself, the order is beyond repair
+	}
+	for i := max(h.unused(), h.count-s.onset.length()); i < h.count-1; i++ {
+		h.packet(i, p)
+		h.kept[i].used = true
+		if j, ok := s.judge(p); ok {
+			l.counters.unheard.Add(^uint64(0)) // it is heard after all
+			_ = l.relayLocked(s, p, j.ticks, soundSpeech, now)
+		}
+	}
+	p.Payload = nil
 }
 
 // yieldsLocked reports whether the source that has the line gives it to s.
@@ -168,10 +191,10 @@ func (l *Line) yieldsLocked(s *Source, heard sound, now time.Duration) bool {
 		return false
 	case l.canMix() && l.phase == phaseSilence:
 		return true // should the other go on, the two are mixed
-	case l.canMix() && s.onset.begun():
-		return false // the beginning was not heard, a mix brings it
 	case over && s.talk() > a.talk():
 		return true
+	case l.canMix() && over && a.onset.quiet():
+		return true // no need to find out which of the two makes more noise
 	default:
 		return !l.canMix() && s.speaking && !a.speaking && now-l.since >= hintDelay
 	}

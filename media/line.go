@@ -93,6 +93,7 @@ type Line struct {
 	spent     [3]time.Duration // in each phase, before phaseAt
 	mix       *mix             // nil until the first mix
 	unwrapped rtp.Packet       // out of redundancy
+	earlier   rtp.Packet       // out of a history
 
 	out    rtp.Packet
 	seq    uint16        // of the next packet

@@ -167,8 +167,8 @@ func (o *onset) believed() bool {
 // packets are sound.
 func (o *onset) likely() bool { return o.believed() || o.bits&0x03 == 0x03 }
 
-// begun reports whether there was sound shortly before the newest packet.
-func (o *onset) begun() bool { return o.bits&(1<<backlog-2) != 0 }
+// quiet reports whether the two newest packets are no sound.
+func (o *onset) quiet() bool { return o.bits&0x03 == 0 }
 
 // length is how many packets the onset has so far, at most backlog: back to the
 // first one with sound, and the one before, in which an encoder that judged may

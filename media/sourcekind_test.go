@@ -2,6 +2,7 @@ package media_test
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pion/rtp"
@@ -136,49 +137,78 @@ func TestG711(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			codecs, err := codec.New(codec.ToPhone())
-			require.NoError(t, err)
-			pacer, dst := media.HandPacer(), &recorder{}
-			line := media.NewLine(dst, media.LineOptions{Pacer: pacer, Codecs: codecs, Codec: tt.to})
-			line.Open()
-			src := line.AddSource("a", media.SourceOptions{Codec: tt.from})
-			v := &voice{ssrc: 1, ts: 1<<32 - 3000}
-			for i := range 100 {
-				p := v.packet()
-				if tt.from != media.CodecOpus {
-					p.Payload = ulaw(440, i)
-					v.ts -= media.FrameSamples - g711FrameSamples
-				} else {
-					p.Payload[0] = toc20 | 4 // garbage to the decoder or not, it is sound
+			synctest.Test(t, func(t *testing.T) {
+				codecs, err := codec.New(codec.ToPhone())
+				require.NoError(t, err)
+				pacer, dst := media.HandPacer(), &recorder{}
+				line := media.NewLine(dst, media.LineOptions{Pacer: pacer, Codecs: codecs, Codec: tt.to})
+				line.Open()
+				src := line.AddSource("a", media.SourceOptions{Codec: tt.from})
+				v := &voice{ssrc: 1, ts: 1<<32 - 3000}
+				for i := range 100 {
+					p := v.packet()
+					if tt.from != media.CodecOpus {
+						p.Payload = ulaw(440, i)
+						v.ts -= media.FrameSamples - g711FrameSamples
+					} else {
+						p.Payload[0] = toc20 | 4 // garbage to the decoder or not, it is sound
+					}
+					require.NoError(t, src.WriteRTP(p))
+					pacer.Move(media.FrameDuration)
+					line.Tick()
 				}
-				require.NoError(t, src.WriteRTP(p))
-				pacer.Move(media.FrameDuration)
-				line.Tick()
-			}
-			for range 30 {
-				pacer.Move(media.FrameDuration)
-				line.Tick()
-			}
-			st := line.Stats()
-			line.Close()
-			require.Equal(t, tt.mixed, st.Mixed > 0)
-			require.Equal(t, !tt.mixed, st.Relayed > 0)
-			step := uint32(media.FrameSamples)
-			if tt.to != media.CodecOpus {
-				step = g711FrameSamples
-			}
-			packets := dst.all()
-			require.InDelta(t, 130, len(packets), 12)
-			for i, w := range packets {
-				require.Equal(t, packets[0].Timestamp+uint32(i)*step, w.Timestamp)
-				require.Equal(t, packets[0].SequenceNumber+uint16(i), w.SequenceNumber)
-				if tt.payloadBytes > 0 {
-					require.Len(t, w.Payload, tt.payloadBytes)
+				for range 30 {
+					pacer.Move(media.FrameDuration)
+					line.Tick()
 				}
-			}
-			require.Equal(t, map[media.Codec]uint8{media.CodecOpus: 111, media.CodecPCMU: 0, media.CodecPCMA: 8}[tt.to], packets[0].PayloadType)
+				st := line.Stats()
+				line.Close()
+				require.Equal(t, tt.mixed, st.Mixed > 0)
+				require.Equal(t, !tt.mixed, st.Relayed > 0)
+				step := uint32(media.FrameSamples)
+				if tt.to != media.CodecOpus {
+					step = g711FrameSamples
+				}
+				packets := dst.all()
+				require.InDelta(t, 130, len(packets), 12)
+				for i, w := range packets {
+					require.Equal(t, packets[0].Timestamp+uint32(i)*step, w.Timestamp)
+					require.Equal(t, packets[0].SequenceNumber+uint16(i), w.SequenceNumber)
+					if tt.payloadBytes > 0 {
+						require.Len(t, w.Payload, tt.payloadBytes)
+					}
+				}
+				require.Equal(t, map[media.Codec]uint8{media.CodecOpus: 111, media.CodecPCMU: 0, media.CodecPCMA: 8}[tt.to], packets[0].PayloadType)
+			})
 		})
 	}
 }
 
 const g711FrameSamples = 160
+
+// An agent begins to speak while a noisy microphone, in which the encoder believes to hear a voice now and then, has the
+// line. Its words come at once: no mix has to be got rid of, no delay made up for.
+func TestNoiseDelaysNobody(t *testing.T) {
+	inMixingStudio(t, media.LineOptions{}, func(t *testing.T, s *studio, codecs *fakeCodecs) {
+		noisy, agent := newSpeaker(s, 0), newSpeaker(s, 1)
+		s.pass(time.Second)
+		for round := range 8 {
+			for i := range 40 {
+				noisy.silk(i%8 == round)
+				noisy.say(t)
+				s.pass(media.FrameDuration)
+			}
+			for i := range 40 {
+				noisy.silk(i%8 == round)
+				agent.silk(true)
+				noisy.say(t)
+				agent.say(t)
+				s.pass(media.FrameDuration)
+			}
+			agent.pause(t)
+			agent.quiet(780 * time.Millisecond)
+		}
+		require.Equal(t, agent.sent, s.heardOf(1))
+		require.Zero(t, codecs.made)
+	})
+}
