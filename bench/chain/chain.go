@@ -46,6 +46,8 @@ type Recording struct {
 	Arrivals [][]time.Duration
 	// Spent is the time that handing over took, packet by packet of all sources: what a relay adds.
 	Spent []time.Duration
+	// Late is how much later than they should have packets were handed over: what the machine did to the measurement.
+	Late []time.Duration
 }
 
 // Stream is what one source sends and what the network makes of it.
@@ -102,7 +104,7 @@ func Play(m Maker, streams []Stream, length time.Duration) (*Recording, error) {
 	}
 	defer c.Close()
 	rec := &Recording{Arrivals: make([][]time.Duration, len(streams))}
-	spent := make([][]time.Duration, len(streams))
+	feeds := make([]feeder, len(streams))
 	var wg sync.WaitGroup
 	for i, s := range streams {
 		w, err := c.Source()
@@ -113,14 +115,15 @@ func Play(m Maker, streams []Stream, length time.Duration) (*Recording, error) {
 		for p := range rec.Arrivals[i] {
 			rec.Arrivals[i][p] = -1
 		}
-		all := s.deliveries()
-		wg.Go(func() { spent[i] = feed(w, s, uint32(i), all, start, rec.Arrivals[i]) })
+		f := &feeds[i]
+		*f = feeder{to: w, stream: s, ssrc: 1000 + uint32(i), start: start, all: s.deliveries(), arrivals: rec.Arrivals[i]}
+		wg.Go(f.run)
 	}
 	wg.Wait()
 	time.Sleep(time.Until(start.Add(length)))
 	c.Close()
-	for _, s := range spent {
-		rec.Spent = append(rec.Spent, s...)
+	for _, f := range feeds {
+		rec.Spent, rec.Late = append(rec.Spent, f.spent...), append(rec.Late, f.late...)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -128,28 +131,36 @@ func Play(m Maker, streams []Stream, length time.Duration) (*Recording, error) {
 	return rec, nil
 }
 
-// feed hands the packets of one source over as they arrive.
-func feed(w media.Writer, s Stream, ssrc uint32, all []delivery, start time.Time, arrivals []time.Duration) []time.Duration {
-	spent := make([]time.Duration, 0, len(all))
-	for _, d := range all {
-		if wait := d.at - time.Since(start); wait > 0 {
+// feeder hands the packets of one source over as they arrive.
+type feeder struct {
+	to          media.Writer
+	stream      Stream
+	ssrc        uint32
+	start       time.Time
+	all         []delivery
+	arrivals    []time.Duration
+	spent, late []time.Duration
+}
+
+func (f *feeder) run() {
+	for _, d := range f.all {
+		if wait := d.at - time.Since(f.start); wait > 0 {
 			time.Sleep(wait)
 		}
-		now := time.Since(start)
-		if arrivals[d.index] < 0 {
-			arrivals[d.index] = now
-		}
 		p := rtp.Packet{
-			Header: rtp.Header{
-				Version: 2, PayloadType: media.OpusPayloadType, SSRC: 1000 + ssrc,
-				SequenceNumber: uint16(65000 + d.index), Timestamp: uint32(4_294_000_000 + d.index*media.FrameSamples), // both wrap around
+			Header: rtp.Header{ // sequence number and timestamp wrap around soon
+				Version: 2, PayloadType: media.OpusPayloadType, SSRC: f.ssrc,
+				SequenceNumber: uint16(65000 + d.index), Timestamp: uint32(4_294_000_000 + d.index*media.FrameSamples),
 			},
-			Payload: s.Packets[d.index],
+			Payload: f.stream.Packets[d.index],
 		}
-		_ = w.WriteRTP(&p) // what is not heard is measured
-		spent = append(spent, time.Since(start)-now)
+		now := time.Since(f.start)
+		if f.arrivals[d.index] < 0 {
+			f.arrivals[d.index] = now
+		}
+		_ = f.to.WriteRTP(&p) // what is not heard is measured
+		f.spent, f.late = append(f.spent, time.Since(f.start)-now), append(f.late, now-d.at)
 	}
-	return spent
 }
 
 // recorder is the phone's end.

@@ -60,6 +60,8 @@ type Result struct {
 	Delay quality.Delay `json:"delay"`
 	// Spent is how long a packet was in the hands of the path before its source could go on: all of a relay's delay.
 	Spent quality.Delay `json:"spent"`
+	// Late is how much too late packets were handed over because the machine did something else.
+	Late quality.Delay `json:"late"`
 	// Similarity tells how surely the voice was followed: near 1 alone, less among others.
 	Similarity float64 `json:"similarity"`
 }
@@ -160,6 +162,7 @@ func measure(rec *chain.Recording, voice *quality.Clip) (Result, error) {
 	return Result{
 		Delay:      quality.DelayOf(quality.Delays(m, voice, sound, offset, rec.Arrivals[0])),
 		Spent:      quality.DelayOf(rec.Spent),
+		Late:       quality.DelayOf(rec.Late),
 		Similarity: m.Similarity,
 	}, nil
 }

@@ -151,7 +151,8 @@ func Delays(m *listen.Match, clip *Clip, sound *chain.Sound, offset int, arrival
 	const frame = listen.Rate / 50
 	var all []time.Duration
 	for f, lag := range m.Lag {
-		said := f * listen.Rate / 100
+		// In the middle: half a millisecond of error of the lag must not make it another packet.
+		said := f*listen.Rate/100 + listen.Rate/200
 		heard := said + lag - clip.codecLag + offset
 		packet := said / frame
 		if !m.Speech[f] || packet >= len(arrivals) || arrivals[packet] < 0 || heard < 0 || heard/frame >= len(sound.Left) {
