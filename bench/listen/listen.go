@@ -17,9 +17,10 @@ import (
 // Rate is that of all PCM here, in Hz.
 const Rate = 16000
 
-// The lag is followed in steps of 1/trackRate s, each 10 ms, by what lies within 50 ms around.
+// The lag is followed in steps of 1/trackRate s, each 10 ms, by what lies within 50 ms around, below voiceRate/2.
 const (
-	trackRate = 2000
+	voiceRate = 2000
+	trackRate = 4000
 	unit      = Rate / trackRate // a step of the lag in samples
 	hop       = Rate / 100
 	trackHop  = trackRate / 100
@@ -28,7 +29,7 @@ const (
 	// change is what a change of the lag costs, in frames of perfect correlation, and farther what each step of it
 	// costs in addition: where sound is lost nothing fits, and chance finds something far away.
 	change  = 0.6
-	farther = 0.01
+	farther = 0.005
 	// softest is below which speech is silent, relative to its level.
 	softestDB = -30
 )
@@ -61,7 +62,7 @@ func Floats(pcm []int16) []float64 {
 func Follow(said, heard []float64, earliest, latest time.Duration) *Match {
 	m := &Match{Said: said, heard: heard}
 	m.Speech, m.level = speech(said)
-	t := tracker{x: stoi.Resample(said, Rate, trackRate), y: stoi.Resample(heard, Rate, trackRate), frames: len(m.Speech)}
+	t := tracker{x: voice(said), y: voice(heard), frames: len(m.Speech)}
 	first, last := int(earliest.Seconds()*trackRate), int(latest.Seconds()*trackRate)
 	t.score(m.Speech, first, last-first+1)
 	track := t.best()
@@ -108,6 +109,11 @@ func power(x []float64) (sum float64) {
 		sum += v * v
 	}
 	return sum / float64(max(1, len(x)))
+}
+
+// voice is what the lag is followed by: at trackRate, without what would need finer steps.
+func voice(x []float64) []float64 {
+	return stoi.Resample(stoi.Resample(x, Rate, voiceRate), voiceRate, trackRate)
 }
 
 // tracker follows the lag by dynamic programming.

@@ -79,7 +79,7 @@ func rivals() []chain.Maker {
 func measureQuality(t *testing.T) (report.Section, error) {
 	t.Helper()
 	return quality.Section(quality.Options{
-		Rivals: rivals(), Short: *short, Python: *python, Folder: t.TempDir(),
+		Rivals: append(rivals(), mediasdk.MetaMaker("media-sdk, jb on, 20 kb/s")), Short: *short, Python: *python, Folder: t.TempDir(),
 		Bubble:   func(f func()) { synctest.Test(t, func(*testing.T) { f() }) },
 		Progress: func(cell string) { log.Printf("quality: %s", cell) },
 	})

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	msdk "github.com/livekit/media-sdk"
 	"github.com/livekit/media-sdk/jitter"
 	"github.com/livekit/media-sdk/mixer"
 	"github.com/livekit/media-sdk/opus"
@@ -28,9 +29,19 @@ const jitterLatency = 60 * time.Millisecond
 
 // Maker makes chains out of media-sdk, with or without its jitter buffer.
 func Maker(name string, withJitterBuffer bool) chain.Maker {
+	return maker(name, withJitterBuffer, func(out *packetizer, log logger.Logger) (msdk.PCM16Writer, error) {
+		return opus.Encode(out, 1, log)
+	})
+}
+
+// MetaMaker is Maker with the jitter buffer, and with an encoder that keeps to the bitrate that Meta asks for, which
+// media-sdk's cannot be told.
+func MetaMaker(name string) chain.Maker { return maker(name, true, newMetaEncoder) }
+
+func maker(name string, withJitterBuffer bool, encode func(*packetizer, logger.Logger) (msdk.PCM16Writer, error)) chain.Maker {
 	return chain.Maker{Name: name, New: func(dst media.Writer) (chain.Chain, error) {
 		c := &path{log: logger.GetLogger(), jitter: withJitterBuffer, out: &packetizer{dst: dst}}
-		encoder, err := opus.Encode(c.out, 1, c.log)
+		encoder, err := encode(c.out, c.log)
 		if err != nil {
 			return nil, fmt.Errorf("make encoder: %w", err)
 		}
