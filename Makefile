@@ -79,6 +79,8 @@ test: unit e2e ## Run all tests
 .PHONY: unit
 unit: deps livekit-server $(GOTESTSUM) ## Run the tests of the packages; some start a real livekit-server
 	$(GOTESTSUM) --format testname -- -count=1 -timeout 10m $(TEST_FLAGS) $(PACKAGES)
+	@# The benchmark's reference is a module of its own.
+	cd bench/reference && $(GOTESTSUM) --format testname -- -count=1 -timeout 10m $(TEST_FLAGS) ./...
 
 .PHONY: e2e
 e2e: deps livekit-server sdks $(GOTESTSUM) ## Run whole calls: livekit-server, LiveKit's SDKs, a fake Meta
@@ -117,10 +119,18 @@ fuzz: deps ## Run every fuzz test for FUZZTIME (60s)
 # On a machine that does nothing else. BENCH="density --calls 10,80" runs a part of it; docs/benchmark.md tells more.
 .PHONY: bench
 BENCH ?= all
-bench: deps livekit-server ## Measure CPU, memory and delay of calls beside a reference bridge; takes its time
+bench: deps livekit-server pesq ## Measure CPU, memory, delay and sound of calls beside a reference bridge; takes its time
 	@mkdir -p $(CACHE)/bench
 	go build -o $(CACHE)/bench/bench ./bench
-	$(CACHE)/bench/bench $(BENCH)
+	BENCH_PESQ_PYTHON="$$(ls $(PESQ) 2>/dev/null || true)" $(CACHE)/bench/bench $(BENCH)
+
+# A Python with the package pesq, for the benchmark only. Without it the benchmark measures STOI alone.
+PESQ := $(CACHE)/pesq/bin/python
+.PHONY: pesq
+pesq:
+	@$(PESQ) -c 'import pesq' 2>/dev/null || { echo 'installing PESQ for the benchmark'; \
+	  python3 -m venv $(CACHE)/pesq && $(PESQ) -m pip install -q numpy==2.4.6 pesq==0.0.4; } || \
+	  echo 'no PESQ in this benchmark: it needs python3-venv, python3-dev and a package index' >&2
 
 ##@ Make
 
