@@ -12,7 +12,7 @@ import (
 
 	"github.com/pion/rtp"
 
-	"github.com/livekit-connector/livekit-connector/bench/impair"
+	"github.com/livekit-connector/livekit-connector/internal/impair"
 	"github.com/livekit-connector/livekit-connector/media"
 )
 

@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"github.com/livekit-connector/livekit-connector/bench/chain"
-	"github.com/livekit-connector/livekit-connector/bench/impair"
 	"github.com/livekit-connector/livekit-connector/bench/listen"
 	"github.com/livekit-connector/livekit-connector/bench/quality"
 	"github.com/livekit-connector/livekit-connector/bench/speech"
+	"github.com/livekit-connector/livekit-connector/internal/impair"
 )
 
 // Scenario is who speaks.

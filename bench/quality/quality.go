@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/livekit-connector/livekit-connector/bench/chain"
-	"github.com/livekit-connector/livekit-connector/bench/impair"
 	"github.com/livekit-connector/livekit-connector/bench/listen"
 	"github.com/livekit-connector/livekit-connector/bench/stoi"
+	"github.com/livekit-connector/livekit-connector/internal/impair"
 )
 
 // Cell is one condition.

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/livekit-connector/livekit-connector/bench/chain"
-	"github.com/livekit-connector/livekit-connector/bench/impair"
 	"github.com/livekit-connector/livekit-connector/bench/quality"
+	"github.com/livekit-connector/livekit-connector/internal/impair"
 )
 
 // measure runs one cell in fake time.

@@ -15,6 +15,8 @@ import (
 type ProxyOptions struct {
 	// Target is where datagrams of clients go. Required.
 	Target netip.AddrPort
+	// Front is where clients send to. Zero means a free port of loopback.
+	Front netip.AddrPort
 	// Up is the network from clients to Target, Down the one back. Each client has its own, with the same Seed.
 	Up, Down Model
 	Seed     uint64
@@ -34,7 +36,7 @@ type Proxy struct {
 	options ProxyOptions
 	front   *net.UDPConn
 
-	mu      sync.Mutex // guards clients and closed
+	mu      sync.Mutex // guards the models in options, clients and closed
 	clients map[netip.AddrPort]*client
 	closed  bool
 
@@ -48,12 +50,15 @@ type client struct {
 	up, down *lane
 }
 
-// Listen starts a proxy on a free port of loopback. Close ends it.
+// Listen starts a proxy. Close ends it.
 func Listen(o ProxyOptions) (*Proxy, error) {
 	if !o.Target.IsValid() {
 		return nil, errors.New("listen: no target")
 	}
-	front, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(loopback(o.Target), 0)))
+	if !o.Front.IsValid() {
+		o.Front = netip.AddrPortFrom(loopback(o.Target), 0)
+	}
+	front, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(o.Front))
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
@@ -71,6 +76,13 @@ func loopback(like netip.AddrPort) netip.Addr {
 
 // Addr is where clients send to.
 func (p *Proxy) Addr() netip.AddrPort { return p.front.LocalAddr().(*net.UDPAddr).AddrPort() }
+
+// Impair changes the network for clients that have not sent anything yet.
+func (p *Proxy) Impair(up, down Model) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.options.Up, p.options.Down = up, down
+}
 
 // Stats returns the counts of both directions together.
 func (p *Proxy) Stats() ProxyStats {

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/livekit-connector/livekit-connector/bench/impair"
+	"github.com/livekit-connector/livekit-connector/internal/impair"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -1,0 +1,58 @@
+package e2e_test
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// An agent talks without end, and a human puts in a word three times: each time the relay becomes a mix and, a second or
+// two later, a relay again. Nothing of the agent is lost, nothing is heard twice, and the human is heard when he speaks.
+func TestInterjectionsCutNothing(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, "mix-switch", worldOptions{}, nil)
+	agent, human := newSpeaker(t, s, "agent"), newSpeaker(t, s, "human")
+	said := lowPass(pcmOf(speech(t, "agent"), speech(t, "caller")))
+	word := packets(t, pcmOf(finch.sing(700*time.Millisecond), pause(rest)))
+	begin := len(handsetHeard(t, s.call))
+	atOnce(t, agent.uttering(t, pcmOf(said, pause(rest))), func(ctx context.Context) error {
+		next := beat(3500 * time.Millisecond)
+		for range 3 {
+			if err := next(ctx); err != nil {
+				return err
+			}
+			if err := human.play(ctx, word); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	heard := heardSince(t, s, begin)
+	requireMixed(t, "the agent", said, lowPass(heard))
+	const length = 700 * time.Millisecond
+	finch.requireSongs(t, "the human", heard, length, length, length)
+	hangUp(t, s)
+	counts := s.toMeta(t)
+	require.InDelta(t, 3, counts["mixes"], 0)
+	require.Greater(t, counts["relayed"], 200.0, "packets of the agent that nobody talked into")
+}
+
+// toMeta is what the log says at the end of a call of the audio for the phone.
+func (s *scene) toMeta(t *testing.T) map[string]float64 {
+	t.Helper()
+	for line := range strings.Lines(s.log.String()) {
+		var ended struct {
+			Msg    string             `json:"msg"`
+			ToMeta map[string]float64 `json:"toMeta"`
+		}
+		if json.Unmarshal([]byte(line), &ended) == nil && ended.Msg == "call ended" {
+			return ended.ToMeta
+		}
+	}
+	t.Fatal("no call ended")
+	return nil
+}
