@@ -128,11 +128,17 @@ func (l *Line) chooseLocked(s *Source, heard sound, now time.Duration) choice {
 		return choiceLeave
 	case l.active == nil || l.yieldsLocked(s, heard, now):
 		return choiceTake
-	case l.canMix() && (s.onset.believed() || s.onset.likely() && now-s.soundAt < trust && s.soundAt > 0):
+	case l.canMix() && s.joins(now):
 		return choiceJoin
 	default:
 		return choiceLeave
 	}
+}
+
+// joins reports whether s is to be heard beside the one that is relayed. One that
+// took part a moment ago is believed sooner, if it was no noise that did.
+func (s *Source) joins(now time.Duration) bool {
+	return s.onset.believed() || s.onset.likely() && s.lastHeard > 0 && now-s.lastHeard < trust
 }
 
 // talkLocked takes note of what a source's newest packet holds.

@@ -191,6 +191,9 @@ func (l *Line) joinMixLocked(s *Source, now time.Duration) bool {
 		c.voice.Prime(h.payload(i))
 	}
 	s.in, s.relayed = follower{}, false
+	if s.onset.likely() {
+		s.soundAt = now
+	}
 	l.counters.unheard.Add(-uint64(max(0, h.count-first-1))) // they are heard after all
 	l.feedLocked(c, first)
 	return true
@@ -245,7 +248,7 @@ func (l *Line) placeLocked(s *Source, now time.Duration) *channel {
 		return nil
 	case m.count() < l.options.MaxVoices:
 		return free
-	case s.onset.need < 3 && !s.speaking && now-s.evictedAt < placeAgain && s.evictedAt > 0:
+	case !s.onset.judged && !s.speaking && now-s.evictedAt < placeAgain && s.evictedAt > 0:
 		return nil
 	case now-worst.loudAt < placeHang || worst.source.speaking && !s.speaking:
 		return nil

@@ -119,9 +119,11 @@ func soundOf(payload []byte) (heard sound, sure bool) {
 // find a voice. What was sent until it is believed is in the source's history, so
 // nothing is lost by waiting.
 type onset struct {
-	bits uint8         // bit i: sound in the packet i before the newest
-	need int           // of how many packets sound is believed, as the newest says
-	at   time.Duration // of the newest packet
+	bits uint8 // bit i: sound in the packet i before the newest
+	need int   // of how many packets sound is believed that nobody judged
+
+	judged bool          // the newest was
+	at     time.Duration // of the newest packet
 }
 
 // backlog is how many packets of an onset are played at most once it is believed:
@@ -141,26 +143,22 @@ func (o *onset) note(j judgement, span, now time.Duration) {
 	if j.heard == soundSpeech {
 		o.bits |= 1
 	}
-	switch {
-	case span > 2*FrameDuration:
+	o.judged, o.need = j.sure && span <= FrameDuration, 2
+	if span > 2*FrameDuration {
 		o.need = 1
-	case j.sure && span <= FrameDuration:
-		o.need = 3
-	default:
-		o.need = 2
 	}
 }
 
 func (o *onset) pause() { o.bits = 0 }
 
-// believed reports whether the newest packets are sound: 3 of the last 4 where
-// each was judged, else the last 2.
+// believed reports whether the newest packets are sound: the last 4 where each was
+// judged (in noise every third may be found to be voice), else the last 2.
 func (o *onset) believed() bool {
-	window := uint8(1)<<o.need - 1
-	if o.need == 3 {
-		window = 0x0F
+	if o.judged {
+		return o.bits&0x0F == 0x0F
 	}
-	return o.bits&1 != 0 && bits.OnesCount8(o.bits&window) >= o.need
+	window := uint8(1)<<o.need - 1
+	return o.bits&window == window
 }
 
 // likely is enough where one more decoder is all that is at stake: the last two
@@ -176,7 +174,7 @@ func (o *onset) quiet() bool { return o.bits&0x03 == 0 }
 func (o *onset) length() int {
 	recent := o.bits & (1<<(backlog-1) - 1)
 	n := bits.Len8(recent)
-	if o.believed() && o.need == 3 {
+	if o.judged && o.believed() {
 		n++
 	}
 	return max(1, n)
