@@ -88,7 +88,7 @@ func newClips(lossPercent int, short bool) (c clips, err error) {
 
 // start is when the speakers begin, phase by how much later each one does than the one before.
 const (
-	start = 300 * time.Millisecond
+	start = 311 * time.Millisecond // half a frame off what starts with the path, and off the slots of a pacer
 	phase = 3700 * time.Microsecond
 	trail = time.Second
 )

@@ -94,7 +94,7 @@ func DelayOf(all []time.Duration) Delay {
 
 // Timing of a run: the speaker begins when the line has been open for a moment, and the end is waited for.
 const (
-	lead    = 510 * time.Millisecond // half a frame off what starts with the chain
+	lead    = 511 * time.Millisecond // half a frame off what starts with the chain, and off the slots of a pacer
 	trail   = time.Second
 	soonest = -40 * time.Millisecond
 	latest  = 900 * time.Millisecond

@@ -10,14 +10,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/livekit-connector/livekit-connector/bench/chain"
 	"github.com/livekit-connector/livekit-connector/bench/latency"
 	"github.com/livekit-connector/livekit-connector/bench/micro"
 	"github.com/livekit-connector/livekit-connector/bench/quality"
-	"github.com/livekit-connector/livekit-connector/bench/reference/mediasdk"
 	"github.com/livekit-connector/livekit-connector/bench/report"
+	"github.com/stretchr/testify/require"
+
+	"github.com/livekit-connector/livekit-connector/bench/reference/mediasdk"
 )
 
 // The flags of a part.

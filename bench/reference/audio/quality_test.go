@@ -4,10 +4,9 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/livekit-connector/livekit-connector/bench/chain"
 	"github.com/livekit-connector/livekit-connector/bench/quality"
+	"github.com/stretchr/testify/require"
 )
 
 // TestBetterThanMediaSDK wants both of our paths to be understood better than media-sdk's where a network loses packets.

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/livekit-connector/livekit-connector/bench/chain"
+	"github.com/livekit-connector/livekit-connector/media"
 	msdk "github.com/livekit/media-sdk"
 	"github.com/livekit/media-sdk/jitter"
 	"github.com/livekit/media-sdk/mixer"
@@ -16,9 +18,6 @@ import (
 	msdkrtp "github.com/livekit/media-sdk/rtp"
 	"github.com/livekit/protocol/logger"
 	"github.com/pion/rtp"
-
-	"github.com/livekit-connector/livekit-connector/bench/chain"
-	"github.com/livekit-connector/livekit-connector/media"
 )
 
 // Rate of the room's side in livekit-sip, in Hz.

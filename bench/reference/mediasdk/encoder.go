@@ -3,12 +3,11 @@ package mediasdk
 import (
 	"fmt"
 
+	"github.com/livekit-connector/livekit-connector/media/codec"
+	"github.com/livekit-connector/livekit-connector/media/opus"
 	msdk "github.com/livekit/media-sdk"
 	msdkopus "github.com/livekit/media-sdk/opus"
 	"github.com/livekit/protocol/logger"
-
-	"github.com/livekit-connector/livekit-connector/media/codec"
-	"github.com/livekit-connector/livekit-connector/media/opus"
 )
 
 // libopusComplexity is libopus' default, and so media-sdk's.

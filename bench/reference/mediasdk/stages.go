@@ -4,16 +4,15 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/livekit-connector/livekit-connector/bench/chain"
+	"github.com/livekit-connector/livekit-connector/bench/micro"
+	"github.com/livekit-connector/livekit-connector/media"
 	msdk "github.com/livekit/media-sdk"
 	"github.com/livekit/media-sdk/jitter"
 	"github.com/livekit/media-sdk/mixer"
 	"github.com/livekit/media-sdk/opus"
 	"github.com/livekit/protocol/logger"
 	"github.com/pion/rtp"
-
-	"github.com/livekit-connector/livekit-connector/bench/chain"
-	"github.com/livekit-connector/livekit-connector/bench/micro"
-	"github.com/livekit-connector/livekit-connector/media"
 )
 
 // Stages are media-sdk's, at its defaults. What it relays it decodes and encodes.
