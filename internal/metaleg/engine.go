@@ -3,14 +3,14 @@ package metaleg
 import (
 	"context"
 	"fmt"
-	"log/slog"
+	"io"
 	"net/netip"
 	"strings"
 	"time"
 
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
-	"github.com/pion/interceptor/pkg/report"
+	"github.com/pion/transport/v5/packetio"
 	"github.com/pion/webrtc/v4"
 
 	"github.com/livekit-connector/livekit-connector/media"
@@ -46,10 +46,14 @@ const (
 )
 
 // newPeerConnection builds Pion's engines and a connection of them, on the leg's
-// own network, for the given audio codecs. patience is how long its path may be dead.
-func (s *Stack) newPeerConnection(host *network, patience time.Duration, own []media.Codec) (*webrtc.PeerConnection, error) {
+// own network, for the given audio codecs. What comes goes into inlets of the given
+// maker. patience is how long its path may be dead.
+func (s *Stack) newPeerConnection(
+	host *network, patience time.Duration, own []media.Codec, inlet func(packetio.BufferPacketType, uint32) io.ReadWriteCloser,
+) (*webrtc.PeerConnection, error) {
 	settings := webrtc.SettingEngine{LoggerFactory: pionLog{s.log}}
 	settings.SetNet(host)
+	settings.BufferFactory = inlet
 	settings.DisableMediaEngineCopy(true) // it is this connection's own
 	if err := s.setICE(&settings, patience); err != nil {
 		return nil, err
@@ -66,8 +70,7 @@ func (s *Stack) newPeerConnection(host *network, patience time.Duration, own []m
 		return ctx, cancel
 	})
 	settings.SetSDPMediaLevelFingerprints(true)
-	// The reader must exist before the first packet: Pion otherwise gives up the
-	// whole track if that one has a payload type it does not know.
+	// Pion otherwise keeps a goroutine that reads for the first packet.
 	settings.SetFireOnTrackBeforeFirstRTP(true)
 	settings.SetHandleUndeclaredSSRCWithoutAnswer(true)
 
@@ -77,14 +80,13 @@ func (s *Stack) newPeerConnection(host *network, patience time.Duration, own []m
 			return nil, fmt.Errorf("register codec: %w", err)
 		}
 	}
-	interceptors := &interceptor.Registry{}
-	if err := addReports(interceptors, s.log); err != nil {
-		return nil, err
-	}
 	pc, err := webrtc.NewAPI(
 		webrtc.WithSettingEngine(settings),
 		webrtc.WithMediaEngine(codecs),
-		webrtc.WithInterceptorRegistry(interceptors),
+		// None, not even for reports (see Leg.report): Meta negotiates no header
+		// extension, so there is no congestion feedback to give, and repairs losses
+		// with FEC, so none to repair.
+		webrtc.WithInterceptorRegistry(&interceptor.Registry{}),
 	).NewPeerConnection(s.configuration())
 	if err != nil {
 		return nil, fmt.Errorf("make peer connection: %w", err)
@@ -153,22 +155,4 @@ func natRules(ips []string) ([]webrtc.ICEAddressRewriteRule, error) {
 		})
 	}
 	return rules, nil
-}
-
-// addReports registers sender and receiver reports and nothing else. Meta ends
-// calls whose RTCP stops. It negotiates no header extension, so there is no
-// congestion feedback to give, and repairs losses with FEC, so none to repair.
-func addReports(registry *interceptor.Registry, log *slog.Logger) error {
-	factory := pionLog{log}
-	sender, err := report.NewSenderInterceptor(report.WithSenderLoggerFactory(factory))
-	if err != nil {
-		return fmt.Errorf("set up sender reports: %w", err)
-	}
-	receiver, err := report.NewReceiverInterceptor(report.WithReceiverLoggerFactory(factory))
-	if err != nil {
-		return fmt.Errorf("set up receiver reports: %w", err)
-	}
-	registry.Add(sender)
-	registry.Add(receiver)
-	return nil
 }

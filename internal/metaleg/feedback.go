@@ -4,12 +4,12 @@ import (
 	"encoding/binary"
 	"sync/atomic"
 	"time"
+
+	"github.com/livekit-connector/livekit-connector/internal/reports"
 )
 
 // RTCP as far as it is read here (RFC 3550 section 6.4).
 const (
-	rtcpHeader     = 4 // bytes: version, count, type, length
-	rtcpVersion    = 2
 	senderReport   = 200
 	receiverReport = 201
 	// What lies between the header and the blocks: the sender's SSRC, and its numbers.
@@ -18,11 +18,8 @@ const (
 	reportBlock        = 24
 )
 
-// ntpEpoch is 1 January 1900 in seconds before Unix time.
-const ntpEpoch = 2_208_988_800
-
-// feedback is what Meta reports of our stream. One goroutine reads reports for each
-// of Pion's two ends, so everything is atomic.
+// feedback is what Meta reports of our stream. One goroutine takes reports, any may
+// read what they said.
 type feedback struct {
 	reports  atomic.Uint64
 	loss     atomic.Uint32 // of the newest report: 256ths
@@ -38,20 +35,14 @@ type feedback struct {
 // runs at rate Hz. What is not a report, or is cut short, is passed over. It does
 // not allocate.
 func (f *feedback) read(compound []byte, ssrc, rate uint32, now time.Time) {
-	for len(compound) >= rtcpHeader && compound[0]>>6 == rtcpVersion {
-		size := 4 * (int(binary.BigEndian.Uint16(compound[2:])) + 1)
-		if size > len(compound) {
-			return
-		}
-		body, count := compound[rtcpHeader:size], int(compound[0]&0x1F)
-		switch compound[1] {
+	reports.Each(compound, func(typ uint8, count int, body []byte) {
+		switch typ {
 		case senderReport:
 			f.blocks(body, senderReportHead, count, ssrc, rate, now)
 		case receiverReport:
 			f.blocks(body, receiverReportHead, count, ssrc, rate, now)
 		}
-		compound = compound[size:]
-	}
+	})
 }
 
 func (f *feedback) blocks(body []byte, head, count int, ssrc, rate uint32, now time.Time) {
@@ -95,9 +86,7 @@ func roundTrip(lastReport, sinceThen uint32, now time.Time) time.Duration {
 	if lastReport == 0 {
 		return 0
 	}
-	seconds := uint32(now.Unix()+ntpEpoch) & 0xFFFF
-	fraction := uint32((uint64(now.Nanosecond()) << 16) / uint64(time.Second))
-	ticks := seconds<<16 | fraction
+	ticks := uint32(reports.NTP(now) >> 16)
 	rtt := time.Duration(int64(int32(ticks-lastReport-sinceThen)) * int64(time.Second) >> 16)
 	if rtt < 0 || rtt > maxRoundTrip {
 		return 0

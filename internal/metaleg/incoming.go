@@ -1,43 +1,63 @@
 package metaleg
 
 import (
-	"errors"
 	"io"
+	"sync"
 	"time"
 
-	"github.com/pion/interceptor"
 	"github.com/pion/rtp"
-	"github.com/pion/webrtc/v4"
+	"github.com/pion/transport/v5/packetio"
 )
 
-// receiveBuffer holds any datagram of Meta's path.
-const receiveBuffer = 1500
+// inlet is where Pion puts the decrypted packets of one SSRC. It takes them at once,
+// on the goroutine that decrypted them, so that none is woken to read them. It goes
+// round Pion's search for the track of an SSRC too, which gives up the whole track
+// if its first packet has an unknown payload type.
+type inlet struct {
+	take   func(raw []byte)
+	closed chan struct{}
+	once   sync.Once
+}
 
-// readRTP is the life of the reader of Meta's audio. It ends with the track.
-func (l *Leg) readRTP(t *webrtc.TrackRemote) {
-	var (
-		buf    = make([]byte, receiveBuffer)
-		pkt    rtp.Packet
-		events eventGap
-	)
-	for {
-		n, _, err := t.Read(buf)
-		switch {
-		case n > 0:
-			// An error beside data is Pion's about the payload type: ours to judge.
-			l.receive(buf[:n], &pkt, &events)
-		case errors.Is(err, io.ErrShortBuffer):
-			l.counters.malformed.Add(1)
-		case err != nil:
-			return
-		}
+// newInlet makes an inlet of a leg, for RTP or RTCP. Pion decrypts RTP on one
+// goroutine and RTCP on another.
+func (l *Leg) newInlet(kind packetio.BufferPacketType, ssrc uint32) io.ReadWriteCloser {
+	i := &inlet{closed: make(chan struct{}), take: l.receive}
+	if kind == packetio.RTCPBufferPacket {
+		i.take = func(raw []byte) { l.receiveRTCP(ssrc, raw) }
 	}
+	return i
+}
+
+// Write takes a packet, which it does not keep.
+func (i *inlet) Write(raw []byte) (int, error) {
+	i.take(raw)
+	return len(raw), nil
+}
+
+// Read waits for the end of the stream: there is never anything to read.
+func (i *inlet) Read([]byte) (int, error) {
+	<-i.closed
+	return 0, io.EOF
+}
+
+// Close ends Read.
+func (i *inlet) Close() error {
+	i.once.Do(func() { close(i.closed) })
+	return nil
+}
+
+// incoming is what receive needs from packet to packet.
+type incoming struct {
+	packet rtp.Packet
+	events eventGap
 }
 
 // receive sorts one RTP packet: audio to the sink, events out of the way.
-func (l *Leg) receive(raw []byte, pkt *rtp.Packet, events *eventGap) {
+func (l *Leg) receive(raw []byte) {
 	now := time.Now()
 	l.times.received.Store(now.UnixNano())
+	pkt, events := &l.incoming.packet, &l.incoming.events
 	if err := pkt.Unmarshal(raw); err != nil {
 		l.counters.malformed.Add(1)
 		return
@@ -47,6 +67,8 @@ func (l *Leg) receive(raw []byte, pkt *rtp.Packet, events *eventGap) {
 	case types & 0xFF:
 	case types >> 8:
 		l.counters.events.Add(1)
+		// All packets of a key press have one timestamp, so they tell no jitter.
+		l.reception.Take(pkt.SSRC, pkt.SequenceNumber, pkt.Timestamp, 0, now)
 		events.take(pkt.SequenceNumber)
 		return
 	default:
@@ -58,11 +80,11 @@ func (l *Leg) receive(raw []byte, pkt *rtp.Packet, events *eventGap) {
 	if l.times.rtpIn.nanos.Load() == 0 && l.times.rtpIn.mark() {
 		close(l.firstAudio)
 	}
+	l.reception.Take(pkt.SSRC, pkt.SequenceNumber, pkt.Timestamp, l.Codec().ClockRate(), now)
 	if !events.close(&pkt.Header) {
 		l.counters.late.Add(1)
 		return
 	}
-	l.reception.take(pkt.SSRC, pkt.SequenceNumber, pkt.Timestamp, now)
 	w := l.sink.Load()
 	if w == nil {
 		l.counters.noSink.Add(1)
@@ -116,22 +138,15 @@ func (g *eventGap) close(h *rtp.Header) bool {
 // reorderLimit is how many packets back still is reordering and not a restart.
 const reorderLimit = 100
 
-// readRTCP reads reports until the stream ends: that they come, and what they say
-// of our own stream. Pion's report interceptors see them on the way.
-func (l *Leg) readRTCP(read func([]byte) (int, interceptor.Attributes, error)) {
-	buf := make([]byte, receiveBuffer)
-	for {
-		n, _, err := read(buf)
-		if n > 0 {
-			now := time.Now()
-			l.times.received.Store(now.UnixNano())
-			l.counters.receivedRTCP.Add(1)
-			if b := l.track.bound.Load(); b != nil {
-				l.feedback.read(buf[:n], b.ssrc, l.Codec().ClockRate(), now)
-			}
-		}
-		if err != nil && !errors.Is(err, io.ErrShortBuffer) {
-			return
-		}
+// receiveRTCP takes one packet of a compound, which Pion hands to every SSRC that it
+// is about: to Meta's that it comes from, to ours that it tells of.
+func (l *Leg) receiveRTCP(ssrc uint32, raw []byte) {
+	now := time.Now()
+	l.times.received.Store(now.UnixNano())
+	l.counters.receivedRTCP.Add(1)
+	if b := l.track.bound.Load(); b != nil && b.ssrc == ssrc {
+		l.feedback.read(raw, ssrc, l.Codec().ClockRate(), now)
+		return
 	}
+	l.reception.TakeReports(raw, now)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 
+	"github.com/livekit-connector/livekit-connector/internal/reports"
 	"github.com/livekit-connector/livekit-connector/media"
 )
 
@@ -46,25 +47,28 @@ type Leg struct {
 	endOnce, connectedOnce      sync.Once
 	iceUp                       chan struct{} // closed with times.ice
 
-	header rtp.Header // of the packet being written; owned by WriteRTP's caller
-	open   atomic.Bool
-	sink   atomic.Pointer[sink]
+	header   rtp.Header // of the packet being written; owned by WriteRTP's caller
+	incoming incoming   // owned by Pion's goroutine that decrypts RTP
+	open     atomic.Bool
+	sink     atomic.Pointer[sink]
 	// payloadTypes holds what Meta sends: audio in the low byte, events above it.
 	payloadTypes atomic.Uint32
 	path         atomic.Pointer[Path]
 
 	times     times
 	counters  counters
-	reception reception
+	sent      reports.Sent
+	reception reports.Received
 	feedback  feedback
 
 	wg sync.WaitGroup // goroutines of this leg; Add only under mu
 
-	mu     sync.Mutex
-	closed bool
-	err    error
-	mid    string // of our offer
-	answer string // what SetAnswer applied
+	mu        sync.Mutex // guards what follows
+	closed    bool
+	reporting *time.Timer // for the next report
+	err       error
+	mid       string // of our offer
+	answer    string // what SetAnswer applied
 }
 
 // sink makes an interface fit an atomic pointer.
@@ -77,18 +81,19 @@ func (s *Stack) newLeg(patience time.Duration, own []media.Codec) (*Leg, error) 
 	if err != nil {
 		return nil, err
 	}
-	pc, err := s.newPeerConnection(host, patience, own)
-	if err != nil {
-		return nil, err
-	}
 	l := &Leg{
-		log: s.log, pc: pc, network: host, g711: s.config.G711, track: newOutgoing(), servers: len(s.servers) > 0,
+		log: s.log, network: host, g711: s.config.G711, track: newOutgoing(), servers: len(s.servers) > 0,
 		candidate:  make(chan struct{}, 1),
 		connected:  make(chan struct{}),
 		firstAudio: make(chan struct{}),
 		done:       make(chan struct{}),
 		iceUp:      make(chan struct{}),
 	}
+	pc, err := s.newPeerConnection(host, patience, own, l.newInlet)
+	if err != nil {
+		return nil, err
+	}
+	l.pc = pc
 	l.times.created.mark()
 	l.payloadTypes.Store(opusPayloadType | eventPayloadType<<8) // until expect knows better
 	pc.OnConnectionStateChange(l.onState)
@@ -100,17 +105,13 @@ func (s *Stack) newLeg(patience time.Duration, own []media.Codec) (*Leg, error) 
 			}
 		}
 	})
-	pc.OnTrack(func(t *webrtc.TrackRemote, r *webrtc.RTPReceiver) {
-		l.spawn(func() { l.readRTP(t) })
-		l.spawn(func() { l.readRTCP(r.Read) })
-	})
+	pc.OnTrack(func(*webrtc.TrackRemote, *webrtc.RTPReceiver) {}) // its packets come by the inlet
 	l.sender, err = pc.AddTrack(l.track)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("add track: %w", err), pc.GracefulClose())
 	}
 	l.ice = l.sender.Transport().ICETransport()
 	l.ice.OnSelectedCandidatePairChange(l.onPair)
-	l.spawn(func() { l.readRTCP(l.sender.Read) })
 	return l, nil
 }
 
@@ -243,7 +244,6 @@ func (l *Leg) SetAnswer(text string) error {
 // expect notes the codec of the call and the payload types of what Meta will send.
 func (l *Leg) expect(r *remoteSDP) {
 	l.track.codec.Store(uint32(r.audio.codec))
-	l.reception.setClock(r.audio.codec.ClockRate())
 	types := uint32(r.audio.typ)
 	if r.hasEvent {
 		types |= uint32(r.event) << 8
@@ -281,6 +281,7 @@ func (l *Leg) onState(state webrtc.PeerConnectionState) {
 	case webrtc.PeerConnectionStateConnected:
 		l.connectedOnce.Do(func() {
 			l.times.connected.mark()
+			l.startReports()
 			close(l.connected)
 		})
 	case webrtc.PeerConnectionStateFailed:
@@ -363,6 +364,7 @@ func (l *Leg) Close() error {
 	l.open.Store(false)
 	l.mu.Lock()
 	l.closed = true
+	l.stopReportsLocked()
 	l.mu.Unlock()
 	err := l.pc.GracefulClose()
 	l.wg.Wait()

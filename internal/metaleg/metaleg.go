@@ -100,7 +100,7 @@ type Stack struct {
 
 // New checks c and returns a Stack.
 func New(c Config) (*Stack, error) {
-	s := &Stack{config: c, log: c.Logger, host: hostNetwork}
+	s := &Stack{config: c, log: c.Logger, host: new(host).list}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

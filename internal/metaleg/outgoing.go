@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
@@ -78,6 +79,7 @@ func (l *Leg) WriteRTP(p *rtp.Packet) error {
 		l.counters.notConnected.Add(1)
 		return ErrNotConnected
 	}
+	l.sent.Take(p.Timestamp, l.Codec().ClockRate(), len(p.Payload), time.Now())
 	l.counters.sentPackets.Add(1)
 	l.counters.sentBytes.Add(uint64(len(p.Payload)))
 	if l.times.rtpOut.nanos.Load() == 0 {

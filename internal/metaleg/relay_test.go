@@ -37,8 +37,8 @@ type meta struct {
 
 	mu    sync.Mutex
 	heard []*rtp.Packet
-	rtcp  int
-	came  chan struct{} // holds one: a packet came
+	rtcp  [][]rtcp.Packet // compounds
+	came  chan struct{}   // holds one: a packet came
 	seq   uint16
 }
 
@@ -60,9 +60,9 @@ func newMeta(t *testing.T, r *relay.Relay) *meta {
 			m.mu.Unlock()
 			m.signal()
 		},
-		OnRTCP: func([]rtcp.Packet) {
+		OnRTCP: func(compound []rtcp.Packet) {
 			m.mu.Lock()
-			m.rtcp++
+			m.rtcp = append(m.rtcp, compound)
 			m.mu.Unlock()
 			m.signal()
 		},

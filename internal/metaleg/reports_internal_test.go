@@ -12,65 +12,6 @@ import (
 // arrivals is when the packets of a stream come, from some moment on.
 var arrivals = time.Date(2026, time.March, 4, 5, 6, 7, 8, time.UTC)
 
-func TestReceptionCountsLossAsRFC3550(t *testing.T) {
-	type packet struct {
-		ssrc uint32
-		seq  uint16
-	}
-	tests := map[string]struct {
-		packets              []packet
-		expected, lost, gaps uint64
-	}{
-		"nothing":                  {nil, 0, 0, 0},
-		"all of them":              {[]packet{{1, 5}, {1, 6}, {1, 7}}, 3, 0, 0},
-		"across the wrap":          {[]packet{{1, 65534}, {1, 65535}, {1, 0}, {1, 1}}, 4, 0, 0},
-		"two runs":                 {[]packet{{1, 5}, {1, 8}, {1, 9}, {1, 11}}, 7, 3, 2},
-		"late is not lost":         {[]packet{{1, 5}, {1, 7}, {1, 6}}, 3, 0, 1},
-		"twice is not more":        {[]packet{{1, 5}, {1, 5}, {1, 7}}, 3, 1, 1},
-		"one wild packet":          {[]packet{{1, 5}, {1, 30000}, {1, 6}}, 2, 0, 0},
-		"numbering that jumps":     {[]packet{{1, 5}, {1, 30000}, {1, 30001}, {1, 30002}}, 3, 0, 0},
-		"another source":           {[]packet{{1, 5}, {2, 30000}, {2, 30001}}, 3, 0, 0},
-		"more came than were sent": {[]packet{{1, 5}, {1, 4}, {1, 3}}, 1, 0, 0},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			l := &Leg{}
-			l.reception.setClock(48000)
-			for i, p := range tt.packets {
-				l.reception.take(p.ssrc, p.seq, uint32(i)*960, arrivals.Add(time.Duration(i)*20*time.Millisecond))
-			}
-			got := l.Reception()
-			require.Equal(t, tt.expected, got.Expected)
-			require.Equal(t, tt.lost, got.Lost)
-			require.Equal(t, tt.gaps, got.Gaps)
-		})
-	}
-}
-
-func TestReceptionMeasuresJitterAsRFC3550(t *testing.T) {
-	for name, tt := range map[string]struct {
-		rate uint32
-		late func(i int) time.Duration
-		want time.Duration
-	}{
-		"none":                  {48000, func(int) time.Duration { return 0 }, 0},
-		"every second by 10 ms": {48000, func(i int) time.Duration { return time.Duration(i%2) * 10 * time.Millisecond }, 10 * time.Millisecond},
-		"the same in G.711":     {8000, func(i int) time.Duration { return time.Duration(i%2) * 10 * time.Millisecond }, 10 * time.Millisecond},
-		"a clock that drifts":   {48000, func(i int) time.Duration { return time.Duration(i) * time.Microsecond }, 0},
-		"one pause":             {48000, func(i int) time.Duration { return time.Duration(i/100) * 3 * time.Second }, 0},
-	} {
-		t.Run(name, func(t *testing.T) {
-			l := &Leg{}
-			l.reception.setClock(tt.rate)
-			for i := range 200 {
-				at := arrivals.Add(time.Duration(i)*20*time.Millisecond + tt.late(i))
-				l.reception.take(1, uint16(i), uint32(i)*tt.rate/50, at)
-			}
-			require.InDelta(t, tt.want.Seconds(), l.Reception().Jitter.Seconds(), .0003)
-		})
-	}
-}
-
 // compound is a compound packet as Meta sends it.
 func compound(t *testing.T, packets ...rtcp.Packet) []byte {
 	t.Helper()
@@ -81,7 +22,7 @@ func compound(t *testing.T, packets ...rtcp.Packet) []byte {
 
 // middle is the middle of an NTP time stamp (RFC 3550 section 4), 16 bits each way.
 func middle(at time.Time) uint32 {
-	return uint32(at.Unix()+ntpEpoch)<<16 | uint32(uint64(at.Nanosecond())<<16/uint64(time.Second))
+	return uint32(at.Unix()+2_208_988_800)<<16 | uint32(uint64(at.Nanosecond())<<16/uint64(time.Second))
 }
 
 func TestFeedback(t *testing.T) {
@@ -154,17 +95,4 @@ func FuzzFeedback(f *testing.F) {
 		require.LessOrEqual(t, got.Loss, 1.0)
 		require.GreaterOrEqual(t, got.Jitter, time.Duration(0))
 	})
-}
-
-func TestReportsAllocateNothing(t *testing.T) {
-	raw := compound(t, &rtcp.SenderReport{SSRC: 1, Reports: []rtcp.ReceptionReport{{SSRC: 7}}})
-	l := &Leg{}
-	l.reception.setClock(48000)
-	now := arrivals
-	var seq uint16
-	require.Zero(t, testing.AllocsPerRun(100, func() {
-		seq++
-		l.reception.take(1, seq, uint32(seq)*960, now)
-		l.feedback.read(raw, 7, 48000, now)
-	}))
 }

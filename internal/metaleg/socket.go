@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 
 	"github.com/pion/transport/v5"
-	"github.com/pion/transport/v5/stdnet"
 )
 
 // First bytes of what shares a socket (RFC 9443 section 2): STUN methods start
@@ -39,9 +38,6 @@ type hello struct {
 	to       netip.AddrPort
 	datagram []byte
 }
-
-// hostNetwork is this machine's network.
-func hostNetwork() (transport.Net, error) { return stdnet.NewNet() }
 
 func newNetwork(host func() (transport.Net, error)) (*network, error) {
 	n, err := host()

@@ -28,7 +28,7 @@ type Path struct {
 type Stats struct {
 	SentPackets, SentBytes         uint64 // RTP to Meta; bytes of payload
 	ReceivedPackets, ReceivedBytes uint64 // audio RTP from Meta; bytes of payload
-	ReceivedRTCP                   uint64 // compound packets
+	ReceivedRTCP                   uint64 // packets of a compound, once for each SSRC that they are about
 
 	Gated        uint64 // WriteRTP before Open
 	NotConnected uint64 // WriteRTP while DTLS was not up
