@@ -36,7 +36,8 @@ SDK_STAMP  := $(CACHE)/sdk-$(shell cd $(SDK_SOURCE) 2>/dev/null && cat go-*/* no
 E2E_PACKAGES := ./internal/e2e/...
 PACKAGES      = $(shell go list ./... | grep -v /internal/e2e)
 # Where -race pays: our own goroutines. The end-to-end tests are mostly other people's code, and too slow with it.
-RACE_PACKAGES ?= $(PACKAGES)
+# The benchmark's arithmetic has none, and would take minutes.
+RACE_PACKAGES ?= $(filter-out $(addprefix %/bench/,listen latency micro quality stoi),$(PACKAGES))
 TEST_FLAGS ?=
 
 ##@ Use
