@@ -354,7 +354,9 @@ func (l *Leg) SetSink(w media.Writer) {
 // user picked up. Idempotent.
 func (l *Leg) Open() {
 	l.times.opened.mark()
-	l.open.Store(true)
+	if l.open.CompareAndSwap(false, true) {
+		l.reportSoon() // we are a sender now, and Meta's answer tells the round trip
+	}
 }
 
 // Close ends the leg with close_notify, frees its sockets and waits for all that

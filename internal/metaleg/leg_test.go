@@ -310,6 +310,7 @@ func TestReportsOnTheWire(t *testing.T) {
 	require.Empty(t, silent[0].(*rtcp.ReceiverReport).Reports, "nothing came, so there is nothing to tell") //nolint:forcetypeassert // just checked
 
 	l.Open()
+	l.HoldReports()
 	require.NoError(t, l.WriteRTP(packet(1, "abc")))
 	require.NoError(t, l.WriteRTP(packet(2, "defg")))
 	require.NoError(t, m.session.WriteRTCP([]rtcp.Packet{&rtcp.SenderReport{SSRC: m.ssrc, NTPTime: 0x0000AAAABBBB0000}}))

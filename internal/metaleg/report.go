@@ -17,6 +17,15 @@ func (l *Leg) startReports() {
 	}
 }
 
+// reportSoon brings the next report forward.
+func (l *Leg) reportSoon() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed && l.reporting != nil {
+		l.reporting.Reset(reports.Wait(false))
+	}
+}
+
 // stopReportsLocked lets no further report begin. The caller holds mu.
 func (l *Leg) stopReportsLocked() {
 	if l.reporting != nil {

@@ -103,17 +103,20 @@ func (r *Received) observeLocked(timestamp uint32, rate int64, now time.Time) {
 	r.transit, r.rate = transit, rate
 }
 
-// TakeReports notes the sender reports in a compound packet that came now. Those of other streams are kept too: the first
-// packet may come after the first report.
+// TakeReports notes the sender report in a compound packet that came now. Before the first packet, whose report it is
+// cannot be told, so the newest is kept.
 func (r *Received) TakeReports(compound []byte, now time.Time) {
 	Each(compound, func(typ uint8, _ int, body []byte) {
 		if typ != senderReport || len(body) < senderHead {
 			return
 		}
+		ssrc := binary.BigEndian.Uint32(body)
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		// SSRC, then the NTP time, of which the middle comes back in our block.
-		r.reporter, r.lastReport, r.lastReportAt = binary.BigEndian.Uint32(body), binary.BigEndian.Uint32(body[6:]), now
+		if !r.started || ssrc == r.ssrc {
+			// The NTP time comes after the SSRC; its middle goes back in our block.
+			r.reporter, r.lastReport, r.lastReportAt = ssrc, binary.BigEndian.Uint32(body[6:]), now
+		}
 	})
 }
 

@@ -209,20 +209,26 @@ func TestSenderReportsAreFoundInCompounds(t *testing.T) {
 	for name, raw := range map[string][]byte{
 		"alone":               marshal(t, sr),
 		"behind another":      marshal(t, &rtcp.ReceiverReport{SSRC: 9}, sr),
+		"before another's":    marshal(t, sr, &rtcp.SenderReport{SSRC: 2, NTPTime: 5 << 32}),
 		"before what is torn": append(marshal(t, sr), 0x81, 201, 0, 7, 1),
 	} {
 		t.Run(name, func(t *testing.T) {
 			var r reports.Received
-			r.TakeReports(raw, arrivals) // before the first packet
 			receive(&r, 1)
+			r.TakeReports(raw, arrivals)
 			got, _ := r.Block(arrivals)
 			require.EqualValues(t, 0xAAAABBBB, got.LastSenderReport)
 		})
 	}
+	var early reports.Received
+	early.TakeReports(marshal(t, sr), arrivals) // before the first packet
+	receive(&early, 1)
+	got, _ := early.Block(arrivals)
+	require.EqualValues(t, 0xAAAABBBB, got.LastSenderReport)
 	var r reports.Received
 	r.TakeReports(binary.BigEndian.AppendUint32(nil, 0x80C80000), arrivals) // too short to be one
 	receive(&r, 1)
-	got, _ := r.Block(arrivals)
+	got, _ = r.Block(arrivals)
 	require.Zero(t, got.LastSenderReport)
 }
 
