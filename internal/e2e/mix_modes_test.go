@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -108,9 +109,12 @@ func TestTranscoding(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := converse(t, newWorld(t, worldOptions{config: tt.config}), "transcode-"+name, options{"participantAttributes": tt.attributes}, false)
-			requireMixed(t, "the room", c.phoneSaid, c.roomHeard)
-			requireMixed(t, "the phone", c.roomSaid, c.phoneHeard)
+			var c conversation
+			takes(t, func(n int) string {
+				room := fmt.Sprintf("transcode-%s-%d", name, n)
+				c = converse(t, newWorld(t, worldOptions{config: tt.config}), room, options{"participantAttributes": tt.attributes}, false)
+				return judgeMixed(t, "the room", c.phoneSaid, c.roomHeard) + judgeMixed(t, "the phone", c.roomSaid, c.phoneHeard)
+			})
 			require.InDelta(t, tt.gain, hearing.Compare(c.roomSaid, c.phoneHeard, speechRate).GainDB, 1.5)
 			require.InDelta(t, -tt.gain, hearing.Compare(c.phoneSaid, c.roomHeard, speechRate).GainDB, 1.5)
 			if tt.transcodes {
@@ -139,17 +143,20 @@ func TestCallInG711(t *testing.T) {
 		for direction, outbound := range map[string]bool{"in": false, "out": true} {
 			t.Run(name+" "+direction, func(t *testing.T) {
 				t.Parallel()
-				w := newWorld(t, prefer)
-				require.NoError(t, enable(w, codecs...))
-				c := converse(t, w, "g711-"+direction+"-"+name, nil, outbound)
-				c.requireTelephone(t, name)
+				takes(t, func(n int) string {
+					w := newWorld(t, prefer)
+					require.NoError(t, enable(w, codecs...))
+					c := converse(t, w, fmt.Sprintf("g711-%s-%s-%d", direction, name, n), nil, outbound)
+					return c.judgeTelephone(t, name)
+				})
 			})
 		}
 	}
 }
 
-// requireTelephone checks that both sides heard each other through G.711 of this law.
-func (c *conversation) requireTelephone(t *testing.T, name string) {
+// judgeTelephone checks that the call was in G.711 of this law, and says what was wrong if the sides did not hear each
+// other.
+func (c *conversation) judgeTelephone(t *testing.T, name string) (problem string) {
 	t.Helper()
 	require.Regexp(t, `a=rtpmap:\d+ `+name+`/8000\r`, c.call.Answer())
 	require.Equal(t, 8000, c.phoneHeardAt)
@@ -157,6 +164,6 @@ func (c *conversation) requireTelephone(t *testing.T, name string) {
 		require.Equal(t, map[string]uint8{"PCMU": 0, "PCMA": 8}[name], p.PayloadType)
 		require.Len(t, p.Payload, 160)
 	}
-	requireNarrow(t, "the room", c.phoneSaid, c.roomHeard)
-	requireNarrow(t, "the phone", c.roomSaid, hearing.Resample(c.phoneHeard, c.phoneHeardAt, speechRate))
+	return judgeNarrow(t, "the room", c.phoneSaid, c.roomHeard) +
+		judgeNarrow(t, "the phone", c.roomSaid, hearing.Resample(c.phoneHeard, c.phoneHeardAt, speechRate))
 }
