@@ -27,6 +27,9 @@ var badNetworks = map[string]impair.Model{
 	"bursts": {Loss: 0.05, Burst: 3, Jitter: 30 * time.Millisecond},
 }
 
+// underway is how many packets may be missing at any moment because others overtook them.
+const underway = 3
+
 // impairedSDK is an application whose inbound calls reach Meta over a bad network.
 type impairedSDK struct {
 	sdk
@@ -134,7 +137,7 @@ func TestRoomHearsThePhoneOverABadNetwork(t *testing.T) {
 				require.Zero(t, report.TimestampJumps, "%v", report.Jumps)
 				if mode == "auto" {
 					require.Positive(t, report.Missing)
-					require.LessOrEqual(t, report.Missing, int(network.Lost), "nothing is lost but what the network lost")
+					require.LessOrEqual(t, report.Missing, int(network.Lost)+underway, "nothing is lost but what the network lost")
 				} else {
 					require.Zero(t, report.Missing+report.Reordered)
 				}
@@ -162,7 +165,7 @@ func TestPhoneHearsTheRoomOverABadNetwork(t *testing.T) {
 			r := s.call.Heard()
 			network := bad.path.Load().Stats()
 			require.Positive(t, r.Missing)
-			require.LessOrEqual(t, r.Missing, int(network.Lost), "nothing is lost but what the network lost")
+			require.LessOrEqual(t, r.Missing, int(network.Lost)+underway, "nothing is lost but what the network lost")
 			requireOneStream(t, r)
 			require.NoError(t, s.call.HangUp())
 			requireOver(t, s.call)
@@ -237,7 +240,7 @@ func TestPhoneHearsARoomBehindABadNetwork(t *testing.T) {
 	r := s.call.Heard()
 	t.Logf("missing %d in %d runs of %d, lost %d", r.Missing, r.LossRuns, r.Packets, network.Stats().Lost)
 	requireOneStream(t, r)
-	require.LessOrEqual(t, r.Missing, int(network.Stats().Lost))
+	require.LessOrEqual(t, r.Missing, int(network.Stats().Lost)+underway)
 	require.Zero(t, r.Duplicates)
 	require.NoError(t, s.call.HangUp())
 	requireOver(t, s.call)
