@@ -133,6 +133,7 @@ func (a *App) Node() *node.Node { return a.node }
 // signal drains: no new calls, live ones go on for at most drain_timeout. The second hangs up. The end of ctx hangs up
 // at once.
 func (a *App) Run(ctx context.Context, signals <-chan os.Signal) error {
+	defer tuneCollector()()
 	a.probes.Started()
 	a.log.Info("connector started", "url", a.URL(), "version", Version(), "livekit", a.config.HTTPURL(), "graph", a.config.WhatsApp.GraphURL)
 	var failed error
