@@ -197,7 +197,7 @@ func (l *Line) yieldsLocked(s *Source, heard sound, now time.Duration) bool {
 		return false
 	case l.canMix() && l.phase == phaseSilence:
 		return true // should the other go on, the two are mixed
-	case over && s.talk() > a.talk():
+	case over && s.outtalks(a):
 		return true
 	case l.canMix() && over && a.onset.quiet():
 		return true // no need to find out which of the two makes more noise
@@ -209,6 +209,12 @@ func (l *Line) yieldsLocked(s *Source, heard sound, now time.Duration) bool {
 // talk is how many of the last eight packets had speech in them. Speech has it in
 // almost all; in noise the encoder believes to find some now and then.
 func (s *Source) talk() int { return bits.OnesCount8(s.voiced) }
+
+// outtalks reports whether s has spoken more of late than a, and longer without a
+// break: one that begins to speak has few packets of speech so far, but the newest.
+func (s *Source) outtalks(a *Source) bool {
+	return s.talk() > a.talk() && bits.TrailingZeros8(^s.voiced) > bits.TrailingZeros8(^a.voiced)
+}
 
 // relayLocked sends a packet of the chosen source in its place.
 func (l *Line) relayLocked(s *Source, p *rtp.Packet, duration uint32, heard sound, now time.Duration) error {

@@ -95,7 +95,7 @@ func (h *hall) talker(t *testing.T, name string, pcm []int16, lowDelay bool) *ta
 // say sends the next frame; nothing once all is said.
 func (k *talker) say(t *testing.T) {
 	t.Helper()
-	if k.at+hallFrame > len(k.pcm) {
+	if k.at < 0 || k.at+hallFrame > len(k.pcm) {
 		k.skip()
 		return
 	}

@@ -10,8 +10,9 @@ import (
 const (
 	// historyPackets is how many packets a source's history holds at most: those
 	// that a decoder is primed with, and those of an onset that was not yet believed.
-	historyPackets = 8
-	// historyBytes bounds the history of a source: eight packets at 100 kb/s.
+	historyPackets = primed + backlog
+	// historyBytes bounds the history of a source: as many packets at 39 kb/s, above
+	// which there is less and less SILK in it.
 	historyBytes = 2048
 	// historyGap is how long a source may be quiet before what it sent earlier has
 	// nothing to do any more with what it sends now.

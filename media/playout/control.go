@@ -7,8 +7,16 @@ import (
 )
 
 const (
-	// opEvery is the least number of Reads between two changes of length in speech.
-	opEvery = 3
+	// pace is by which part of its length speech may be played faster or slower: 1.5 %. A
+	// change has to be worked off at that pace before the next one, so words keep their
+	// rhythm. Where the margin is off by more than farOff, delay or holes are worse: the
+	// pace grows by 1 % for each farStep.
+	pace    = 65
+	farOff  = 100 * time.Millisecond
+	farStep = 10 * time.Millisecond
+	// freely is for how many Reads it must have been quiet for a pause between words,
+	// in which any change is free. A shorter one may be within a word.
+	freely = 5
 	// opAlike is how alike two periods have to be for one of them to be dropped or
 	// said twice; after opPatience Reads that a change has waited, opHardlyAlike.
 	opAlike       = 0.85
@@ -23,8 +31,6 @@ const (
 	slack = 2 * time.Millisecond
 	// needFall is how fast, per Read, a need that is over is forgotten: 5 ms a second.
 	needFall = 100 * time.Microsecond
-	// farTooLong is the excess that is worth changes in a row.
-	farTooLong = 80 * time.Millisecond
 
 	quietBelow = 1.0 / 40 // of the power of loud sound: 16 dB
 	quietPower = 32768.0 * 32768 / 1e5
@@ -33,7 +39,8 @@ const (
 
 // control decides when sound is stretched.
 type control struct {
-	since   int           // Reads since the last change
+	debt    int           // samples that speech was changed by of late
+	hush    int           // Reads in a row that were quiet
 	waiting int           // Reads that a change has been due
 	long    int           // Reads in a row with too much margin
 	need    time.Duration // the recent maximum
@@ -56,13 +63,15 @@ func (c *control) quiet(p float64) bool {
 // needed, by one step at most.
 func (v *Voice) adjust(n int) {
 	c := &v.control
-	c.since++
 	need := v.buf.Need()
 	c.need = max(need, c.need-needFall)
 	if v.ext.on || !v.anchored || n != v.frame || v.out.len() < n {
 		return
 	}
 	quiet := c.quiet(power(v.out.ahead()[:n]))
+	if c.hush++; !quiet {
+		c.hush = 0
+	}
 	packet := max(v.ofTicks(v.packet), 1)
 	grain := min(packet, v.frame)
 	left := v.out.len() - n
@@ -71,7 +80,7 @@ func (v *Voice) adjust(n int) {
 	if c.long++; excess < 0 {
 		c.long = 0
 	}
-	if c.since < opEvery && !quiet && excess < farTooLong {
+	if !c.may(n, max(margin-v.toTime(grain)-need, need-margin)) {
 		return
 	}
 	over := left % grain
@@ -87,6 +96,14 @@ func (v *Voice) adjust(n int) {
 			v.shorten(over, over, quiet)
 		}
 	}
+}
+
+// may reports whether n samples about to be read may be changed in length, now that
+// the margin is off by so much.
+func (c *control) may(n int, off time.Duration) bool {
+	paid := n/pace + n*int(max(0, off-farOff)/farStep)/100
+	c.debt = max(0, c.debt-paid)
+	return c.debt == 0 || c.hush >= freely
 }
 
 // likely reports whether two periods are alike enough for a change that is due.
@@ -117,8 +134,9 @@ func (v *Voice) shorten(k, most int, quiet bool) {
 	c := &v.control
 	have := v.out.len()
 	if quiet {
-		v.removeExactly(min(k, v.samples(opMost), have-v.fade))
-		v.changed(&v.stats.Shortened)
+		k = min(k, v.samples(opMost), have-v.fade)
+		v.removeExactly(k)
+		v.changed(&v.stats.Shortened, k)
 		return
 	}
 	n := min(v.win, have/2)
@@ -132,15 +150,16 @@ func (v *Voice) shorten(k, most int, quiet bool) {
 		return
 	}
 	v.out.remove(0, lag, min(v.fade, n))
-	v.changed(&v.stats.Shortened)
+	v.changed(&v.stats.Shortened, lag)
 }
 
 // lengthen puts k samples in where it is quiet, else a pitch period.
 func (v *Voice) lengthen(k int, quiet bool) {
 	c := &v.control
 	if quiet {
-		v.insertExactly(min(k, v.samples(opMost)))
-		v.changed(&v.stats.Stretched)
+		k = min(k, v.samples(opMost))
+		v.insertExactly(k)
+		v.changed(&v.stats.Stretched, k)
 		return
 	}
 	lag, alike := period(v.out.buf[:v.out.w], v.out.r, v.win, v.pitch, -1, v.step, true)
@@ -148,12 +167,16 @@ func (v *Voice) lengthen(k int, quiet bool) {
 		return
 	}
 	v.out.insert(0, lag, v.fade)
-	v.changed(&v.stats.Stretched)
+	v.changed(&v.stats.Stretched, lag)
 }
 
-func (v *Voice) changed(count *uint64) {
+// changed takes note of a change by so many samples.
+func (v *Voice) changed(count *uint64, samples int) {
 	*count++
-	v.control.since, v.control.waiting = 0, 0
+	v.control.waiting = 0
+	if v.control.hush < freely {
+		v.control.debt += samples
+	}
 }
 
 // removeExactly cuts lag samples out where it is heard least.

@@ -6,7 +6,8 @@
 // Each Read plays what is due. The margin, by which packets come before the Read
 // that needs them, is held at what jitter.Buffer asks for by lengthening or
 // shortening the sound by pitch periods (WSOLA: Verhelst and Roelands, ICASSP
-// 1993), in pauses by exact amounts. Since whole packets meet whole Reads, the
+// 1993), in pauses by exact amounts. Pauses take what there is to change; in speech it
+// is spread so thin that words keep their rhythm, unless much is at stake. Since whole packets meet whole Reads, the
 // margin can only be had in steps of a packet or a Read, whichever is shorter. The
 // rule is the least step that suffices, and no decoded sound left over, which would
 // be delay that helps nobody. The same rule absorbs the drift of the clocks.
