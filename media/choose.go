@@ -146,7 +146,7 @@ func (s *Source) talkLocked(heard sound, now time.Duration) {
 	s.voiced <<= 1
 	if heard == soundSpeech {
 		s.voiced |= 1
-		if s.talk() >= talking {
+		if s.talk() >= talking && (!s.onset.noisy() || s.onset.believed()) {
 			s.lastHeard = now
 		}
 	}

@@ -38,8 +38,8 @@ func wander(rng *rand.Rand) func() time.Duration {
 // speaks: what is said is heard from the first syllable on, and in its time.
 func TestWordsBesideAnOpenMicrophone(t *testing.T) {
 	said := speechOf(t, "agent.wav")[:3*hallRate]
-	for _, amplitude := range []float64{30, 100} {
-		for seed := range uint64(10) {
+	for _, amplitude := range []float64{30, 100, 300} {
+		for seed := range uint64(8) {
 			t.Run(fmt.Sprintf("%v, %d", amplitude, seed), func(t *testing.T) {
 				inHall(t, media.LineOptions{}, func(t *testing.T, h *hall) {
 					rng := rand.New(rand.NewPCG(seed, uint64(amplitude)))
@@ -83,7 +83,7 @@ func TestWordsBesideAnOpenMicrophone(t *testing.T) {
 func TestTwoBeginAtOnce(t *testing.T) {
 	said := speechOf(t, "agent.wav")[:3*hallRate]
 	for _, lowDelay := range []bool{false, true} {
-		for seed := range uint64(20) {
+		for seed := range uint64(6) {
 			t.Run(fmt.Sprintf("%v, %d", lowDelay, seed), func(t *testing.T) {
 				inHall(t, media.LineOptions{}, func(t *testing.T, h *hall) {
 					rng := rand.New(rand.NewPCG(seed, 0))

@@ -119,16 +119,29 @@ func soundOf(payload []byte) (heard sound, sure bool) {
 // find a voice. What was sent until it is believed is in the source's history, so
 // nothing is lost by waiting.
 type onset struct {
-	bits uint8 // bit i: sound in the packet i before the newest
-	need int   // of how many packets sound is believed that nobody judged
+	bits  uint8 // bit i: sound in the packet i before the newest
+	blips int   // how often a voice was found for a moment only: 256 for each, a 256th fades per packet
+	need  int   // of how many packets sound is believed that nobody judged
 
 	judged bool          // the newest was
 	at     time.Duration // of the newest packet
 }
 
+const (
+	// blipMost is how many packets of speech in a row are none, if noise is around them.
+	blipMost = 3
+	// noisy is from how many recent blips on a source is one of noise. In white noise of
+	// -50 dB libopus makes 36 of them, of -60 dB 3, in speech none.
+	noisy = 6 * 256
+	// In how many packets in a row a judged voice has to be found to be believed, and to be
+	// likely: in the noise of -40 dB there are 7 in a row once a minute.
+	believedRun, believedNoisyRun = 4, 7
+	likelyRun, likelyNoisyRun     = 2, 5
+)
+
 // backlog is how many packets of an onset are played at most once it is believed:
 // more would be delay that takes long to make up for.
-const backlog = 5
+const backlog = 8
 
 // trust is for how long a source that was believed is believed sooner: it takes
 // part in the conversation.
@@ -139,9 +152,13 @@ func (o *onset) note(j judgement, span, now time.Duration) {
 		o.bits = 0
 	}
 	o.at = now
+	run := o.run()
 	o.bits <<= 1
+	o.blips -= o.blips >> 8
 	if j.heard == soundSpeech {
 		o.bits |= 1
+	} else if run > 0 && run <= blipMost {
+		o.blips += 256
 	}
 	o.judged, o.need = j.sure && span <= FrameDuration, 2
 	if span > 2*FrameDuration {
@@ -151,31 +168,47 @@ func (o *onset) note(j judgement, span, now time.Duration) {
 
 func (o *onset) pause() { o.bits = 0 }
 
-// believed reports whether the newest packets are sound: the last 4 where each was
-// judged (in noise every third may be found to be voice), else the last 2.
+// run is how many packets with sound came last, without one of none between them; at
+// most 8.
+func (o *onset) run() int { return bits.TrailingZeros8(^o.bits) }
+
+// noisy reports whether the source's encoder takes noise for a voice now and then.
+func (o *onset) noisy() bool { return o.blips >= noisy }
+
+// believed reports whether the newest packets are sound: where each was judged as many
+// as noise does not make, else the last 2.
 func (o *onset) believed() bool {
-	if o.judged {
-		return o.bits&0x0F == 0x0F
+	switch {
+	case !o.judged:
+		return o.run() >= o.need
+	case o.noisy():
+		return o.run() >= believedNoisyRun
+	default:
+		return o.run() >= believedRun
 	}
-	window := uint8(1)<<o.need - 1
-	return o.bits&window == window
 }
 
-// likely is enough where one more decoder is all that is at stake: the last two
-// packets are sound.
-func (o *onset) likely() bool { return o.believed() || o.bits&0x03 == 0x03 }
+// likely is enough where one more decoder is all that is at stake.
+func (o *onset) likely() bool {
+	if o.noisy() {
+		return o.run() >= likelyNoisyRun
+	}
+	return o.believed() || o.run() >= likelyRun
+}
 
 // quiet reports whether the two newest packets are no sound.
 func (o *onset) quiet() bool { return o.bits&0x03 == 0 }
 
 // length is how many packets the onset has so far, at most backlog: back to the
 // first one with sound, and the one before, in which an encoder that judged may
-// have missed the beginning.
+// have missed the beginning. Before that there may be noise.
 func (o *onset) length() int {
-	recent := o.bits & (1<<(backlog-1) - 1)
-	n := bits.Len8(recent)
+	n := o.run()
+	if !o.noisy() {
+		n = bits.Len8(o.bits & (1<<believedRun - 1))
+	}
 	if o.judged && o.believed() {
 		n++
 	}
-	return max(1, n)
+	return min(max(1, n), backlog)
 }
