@@ -8,11 +8,12 @@ import (
 	"github.com/pion/rtp"
 )
 
-// receive is the path of every packet of every source.
-func (l *Line) receive(s *Source, p *rtp.Packet) error {
+// receive is the path of every packet of every source. The packet arrived age ago.
+func (l *Line) receive(s *Source, p *rtp.Packet, age time.Duration) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.pacer.now()
+	l.came = now - age
 	switch {
 	case l.state != lineOpen:
 		l.counters.shut.Add(1)
@@ -41,8 +42,8 @@ func (l *Line) acceptLocked(s *Source, p *rtp.Packet, now time.Duration) error {
 	if l.canMix() {
 		span := durationOf(int64(j.ticks) * s.scale())
 		s.fit.note(j.proper, len(p.Payload), span, l.options.MaxRelayBitrate)
-		s.onset.note(j, span, now)
-		s.past.put(p, now)
+		s.onset.note(j, span, l.came)
+		s.past.put(p, l.came)
 		if s.onset.believed() {
 			s.soundAt = now
 		}
@@ -91,11 +92,11 @@ func (l *Line) acceptPauseLocked(s *Source, p *rtp.Packet, now time.Duration) er
 		}
 		return nil
 	}
-	if v, _, _ := s.in.next(&p.Header, now); v != inOrder && v != restarted {
+	if v, _, _ := s.in.next(&p.Header, l.came); v != inOrder && v != restarted {
 		return nil
 	}
 	if s.channel != nil {
-		s.channel.voice.Write(p, now)
+		s.channel.voice.Write(p, l.came)
 		return nil
 	}
 	s.lastHeard = min(s.lastHeard, now-pauseLag)
@@ -218,7 +219,7 @@ func (s *Source) outtalks(a *Source) bool {
 
 // relayLocked sends a packet of the chosen source in its place.
 func (l *Line) relayLocked(s *Source, p *rtp.Packet, duration uint32, heard sound, now time.Duration) error {
-	v, steps, ticks := s.in.next(&p.Header, now)
+	v, steps, ticks := s.in.next(&p.Header, l.came)
 	switch v {
 	case duplicate, stray:
 		l.counters.late.Add(1)
@@ -233,7 +234,8 @@ func (l *Line) relayLocked(s *Source, p *rtp.Packet, duration uint32, heard soun
 	if v == inOrder && !l.continues(s, steps, ticks, duration, lead) {
 		s.aligned = false
 	}
-	if lead > maxAhead || (l.hurry && lead > lasting) || ((lead > slack || l.ease) && heard != soundSpeech) {
+	if lead > maxAhead || l.hurry && lead > lasting ||
+		(lead > slack || now-l.came > slack || l.ease) && heard != soundSpeech {
 		l.hurry, l.ease = false, false
 		l.counters.ahead.Add(1)
 		s.duration = duration

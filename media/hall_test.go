@@ -64,8 +64,17 @@ type talker struct {
 }
 
 type onTheWay struct {
-	packet *rtp.Packet
-	due    time.Time
+	packet    *rtp.Packet
+	sent, due time.Time
+}
+
+// handOver delivers, with its age, all that was held on the way.
+func (k *talker) handOver(t *testing.T) {
+	t.Helper()
+	for _, w := range k.way {
+		require.NoError(t, k.WriteRTPAt(w.packet, time.Since(w.sent)))
+	}
+	k.way = nil
 }
 
 // arrive delivers what is due.
@@ -109,7 +118,7 @@ func (k *talker) say(t *testing.T) {
 	if k.jitter == nil {
 		require.NoError(t, k.WriteRTP(p))
 	} else {
-		k.way = append(k.way, onTheWay{p, time.Now().Add(k.jitter())})
+		k.way = append(k.way, onTheWay{p, time.Now(), time.Now().Add(k.jitter())})
 	}
 	k.seq++
 	k.skip()

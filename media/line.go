@@ -85,6 +85,7 @@ type Line struct {
 	state   lineState
 	remove  func()        // takes the line off the pacer
 	sources []*Source     // open ones
+	came    time.Duration // when the packet that is being taken arrived
 	active  *Source       // the one that is relayed, or was before silence; nil while mixing
 	since   time.Duration // when active was chosen
 

@@ -327,7 +327,7 @@ func (l *Line) mixPacketLocked(s *Source, p *rtp.Packet, j judgement, now time.D
 		}
 		return
 	}
-	v, _, _ := s.in.next(&p.Header, now)
+	v, _, _ := s.in.next(&p.Header, l.came)
 	switch {
 	case v == duplicate || v == stray:
 		l.counters.late.Add(1)
@@ -338,7 +338,7 @@ func (l *Line) mixPacketLocked(s *Source, p *rtp.Packet, j judgement, now time.D
 		_ = l.write(s, p) // it was on its way when the mix began, and still has its place
 		return
 	}
-	s.channel.voice.Write(p, now)
+	s.channel.voice.Write(p, l.came)
 	s.past.use()
 	l.counters.voiced.Add(1)
 }

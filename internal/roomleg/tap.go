@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/pion/interceptor"
 	"github.com/pion/rtp"
@@ -95,10 +96,15 @@ type tapped struct {
 	levelID atomic.Uint32 // number of the audio-level extension; 0: none
 
 	mu     sync.Mutex // guards what follows, and is the order in which packets are handed on
-	hear   func(*rtp.Packet) error
+	hear   func(p *rtp.Packet, age time.Duration) error
 	over   bool
-	held   [][]byte
+	held   []heldPacket
 	packet rtp.Packet // reused
+}
+
+type heldPacket struct {
+	raw []byte
+	at  time.Time // when it came
 }
 
 // offer takes a packet as it came; raw is not kept.
@@ -108,22 +114,22 @@ func (s *tapped) offer(raw []byte) {
 	switch {
 	case s.over:
 	case s.hear != nil:
-		s.handOnLocked(raw)
+		s.handOnLocked(raw, 0)
 	case len(s.held) < heldMax:
-		s.held = append(s.held, slices.Clone(raw))
+		s.held = append(s.held, heldPacket{slices.Clone(raw), time.Now()})
 	}
 }
 
-// listen hands on what was held, and from now on every packet.
-func (s *tapped) listen(hear func(*rtp.Packet) error) {
+// listen hands on what was held, with how long ago it came, and from now on every packet.
+func (s *tapped) listen(hear func(p *rtp.Packet, age time.Duration) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over {
 		return
 	}
 	s.hear = hear
-	for _, raw := range s.held {
-		s.handOnLocked(raw)
+	for _, one := range s.held {
+		s.handOnLocked(one.raw, time.Since(one.at))
 	}
 	s.held = nil
 }
@@ -135,7 +141,7 @@ func (s *tapped) stop() {
 	s.hear, s.over, s.held = nil, true, nil
 }
 
-func (s *tapped) handOnLocked(raw []byte) {
+func (s *tapped) handOnLocked(raw []byte, age time.Duration) {
 	p := &s.packet
 	if p.Unmarshal(raw) != nil || len(p.Payload) == 0 {
 		return // padding
@@ -143,5 +149,5 @@ func (s *tapped) handOnLocked(raw []byte) {
 	if bytes.Equal(p.Payload, serverSilence) {
 		p.Payload = p.Payload[:len(media.SilenceFrame)]
 	}
-	_ = s.hear(p) // the error is the phone leg's, which knows it itself
+	_ = s.hear(p, age) // the error is the phone leg's, which knows it itself
 }

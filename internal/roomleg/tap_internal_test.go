@@ -3,6 +3,8 @@ package roomleg
 import (
 	"bytes"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/pion/interceptor"
 	"github.com/pion/rtp"
@@ -52,7 +54,7 @@ func TestTapHearsWhatTheProbeReads(t *testing.T) {
 
 	var heard []uint16
 	s := all.of(7)
-	s.listen(func(p *rtp.Packet) error {
+	s.listen(func(p *rtp.Packet, _ time.Duration) error {
 		heard = append(heard, p.SequenceNumber)
 		return nil
 	})
@@ -92,7 +94,7 @@ func TestTapHoldsNoMoreThanItMay(t *testing.T) {
 func TestTapLeavesOutPaddingAndCutsTheServersSilence(t *testing.T) {
 	s := &tapped{}
 	var payloads [][]byte
-	s.listen(func(p *rtp.Packet) error {
+	s.listen(func(p *rtp.Packet, _ time.Duration) error {
 		payloads = append(payloads, append([]byte(nil), p.Payload...))
 		return nil
 	})
@@ -108,9 +110,27 @@ func TestTapLeavesOutPaddingAndCutsTheServersSilence(t *testing.T) {
 	require.Equal(t, [][]byte{media.SilenceFrame, {1, 2, 3, 4}, mulaw}, payloads)
 }
 
+func TestTapTellsHowLongAPacketWaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &tapped{}
+		w := newWire(t, 4, func(int) []byte { return []byte{1, 2, 3, 4} })
+		for _, raw := range w.packets[:3] {
+			s.offer(raw)
+			time.Sleep(20 * time.Millisecond)
+		}
+		var ages []time.Duration
+		s.listen(func(_ *rtp.Packet, age time.Duration) error {
+			ages = append(ages, age)
+			return nil
+		})
+		s.offer(w.packets[3])
+		require.Equal(t, []time.Duration{60 * time.Millisecond, 40 * time.Millisecond, 20 * time.Millisecond, 0}, ages)
+	})
+}
+
 func TestTappingAllocatesNothing(t *testing.T) {
 	s := &tapped{}
-	s.listen(func(*rtp.Packet) error { return nil })
+	s.listen(func(*rtp.Packet, time.Duration) error { return nil })
 	raw := newWire(t, 1, func(int) []byte { return make([]byte, 80) }).packets[0]
 	require.Zero(t, testing.AllocsPerRun(100, func() { s.offer(raw) }))
 }
