@@ -234,8 +234,7 @@ func (l *Line) relayLocked(s *Source, p *rtp.Packet, duration uint32, heard soun
 	if v == inOrder && !l.continues(s, steps, ticks, duration, lead) {
 		s.aligned = false
 	}
-	if lead > maxAhead || l.hurry && lead > lasting ||
-		(lead > slack || now-l.came > slack || l.ease) && heard != soundSpeech {
+	if l.skipsLocked(heard, lead, now) {
 		l.hurry, l.ease = false, false
 		l.counters.ahead.Add(1)
 		s.duration = duration
@@ -257,6 +256,15 @@ func (l *Line) relayLocked(s *Source, p *rtp.Packet, duration uint32, heard soun
 	l.followClockLocked(now)
 	l.scheduleLocked()
 	return err
+}
+
+// skipsLocked reports whether the relay goes on without a packet, so as to be less ahead
+// of the clock by lead, or because what is no speech in it is old.
+func (l *Line) skipsLocked(heard sound, lead, now time.Duration) bool {
+	if heard != soundSpeech && (lead > slack || now-l.came > slack || l.ease) {
+		return true
+	}
+	return lead > maxAhead || l.hurry && lead > lasting
 }
 
 // joinLocked gives s the next place of the line. If the source paused for less

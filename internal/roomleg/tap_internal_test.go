@@ -116,7 +116,7 @@ func TestTapTellsHowLongAPacketWaited(t *testing.T) {
 		w := newWire(t, 4, func(int) []byte { return []byte{1, 2, 3, 4} })
 		for _, raw := range w.packets[:3] {
 			s.offer(raw)
-			time.Sleep(20 * time.Millisecond)
+			time.Sleep(20 * time.Millisecond) // fake time
 		}
 		var ages []time.Duration
 		s.listen(func(_ *rtp.Packet, age time.Duration) error {
