@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -89,10 +90,22 @@ const maxMoved = 100 * time.Millisecond
 // its order. Pauses may come out a little longer or shorter.
 func requireHeard(t *testing.T, who string, said, heard []int16) {
 	t.Helper()
+	require.Empty(t, misheard(t, who, said, heard))
+}
+
+// misheard says what was not heard as requireHeard has it; empty if all was.
+func misheard(t *testing.T, who string, said, heard []int16) (problem string) {
+	t.Helper()
 	v := hearing.Compare(said, heard, speechRate)
 	t.Logf("%s: %s", who, v)
-	require.True(t, v.OK(), "%s: %s", who, v)
-	require.LessOrEqual(t, v.Moved, maxMoved, "%s: %+v", who, v.Pieces)
+	switch {
+	case !v.OK():
+		return who + ": " + v.String()
+	case v.Moved > maxMoved:
+		return fmt.Sprintf("%s: the lag moved by %v: %+v", who, v.Moved, v.Pieces)
+	default:
+		return ""
+	}
 }
 
 // handsetHeard is what the phone of a call heard so far, at speechRate.

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// standstill is how long the machine may leave this process alone without a mix being judged anew. A jitter buffer bridges
+// standstill is how long the machine may leave this process alone before what was said is judged anew. A jitter buffer bridges
 // what a network does to packets; a process that does not run hears and says nothing for so long, and neither does it when
 // its neighbours compile.
 const standstill = 40 * time.Millisecond
