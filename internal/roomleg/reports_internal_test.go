@@ -29,6 +29,12 @@ func (s *server) Read(b []byte, a interceptor.Attributes) (int, interceptor.Attr
 	return n, a, nil
 }
 
+// pass lets fake time go by, and what was to happen in it be done.
+func pass(d time.Duration) {
+	time.Sleep(d) // fake time
+	synctest.Wait()
+}
+
 func newReporter(t *testing.T, s *server) interceptor.Interceptor {
 	t.Helper()
 	r, err := reporters{}.NewInterceptor("")
@@ -55,7 +61,7 @@ func TestReportsTellOfBothDirections(t *testing.T) {
 		r := newReporter(t, s)
 		out := r.BindLocalStream(own, s.writer())
 		in := r.BindRemoteStream(theirs, newWire(t, 3, func(int) []byte { return []byte{1} }))
-		time.Sleep(time.Minute) // fake time
+		pass(time.Minute)
 		require.Empty(t, s.got, "nothing to tell")
 
 		buf := make([]byte, maxPacket)
@@ -72,7 +78,7 @@ func TestReportsTellOfBothDirections(t *testing.T) {
 		require.NoError(t, err)
 
 		sent := time.Now()
-		time.Sleep(1500 * time.Millisecond) // fake time
+		pass(1500 * time.Millisecond)
 		require.Len(t, s.got, 1)
 		require.Len(t, s.got[0], 2)
 		sr := s.got[0][0].(*rtcp.SenderReport) //nolint:forcetypeassert // the test fails either way
@@ -89,12 +95,12 @@ func TestReportsTellOfBothDirections(t *testing.T) {
 		require.NotZero(t, rr.Reports[0].Delay)
 		require.False(t, time.Now().Before(sent))
 
-		time.Sleep(time.Minute) // fake time
+		pass(time.Minute)
 		require.GreaterOrEqual(t, len(s.got), 8, "they go on")
 		require.LessOrEqual(t, len(s.got), 25)
 		require.NoError(t, r.Close())
 		n := len(s.got)
-		time.Sleep(time.Minute) // fake time
+		pass(time.Minute)
 		require.Len(t, s.got, n, "and end with the connection")
 	})
 }
@@ -109,11 +115,11 @@ func TestReportsKnowNoStreamThatIsGone(t *testing.T) {
 		r.UnbindRemoteStream(theirs)  // the probe gives up
 		_, _, err := in.Read(make([]byte, maxPacket), nil)
 		require.NoError(t, err)
-		time.Sleep(2 * time.Second) // fake time
+		pass(2 * time.Second)
 		require.Len(t, s.got, 1, "the track is still read")
 		require.IsType(t, &rtcp.ReceiverReport{}, s.got[0][0])
 		r.UnbindRemoteStream(theirs)
-		time.Sleep(time.Minute) // fake time
+		pass(time.Minute)
 		require.Len(t, s.got, 1)
 		require.NoError(t, r.Close())
 	})

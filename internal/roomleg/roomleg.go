@@ -8,7 +8,7 @@
 // at all for some changes after a reconnect. So every callback only wakes the leg's one goroutine, which compares what
 // the room holds with what the leg does about it (see watch). Whatever is missed once is repaired by the next event.
 //
-// Goroutines of a leg: watch, and one reader for each track it hears. Leave waits for them. The SDK's own, about 33, are
+// Goroutines of a leg: watch, and one reader for each track it hears. Leave waits for them. The SDK's own, about 29, are
 // gone when Leave returns or a moment later; only if the leg leaves while the SDK tries to reconnect do some of them live
 // on until that attempt has failed, which cannot be cancelled.
 package roomleg
