@@ -1,6 +1,7 @@
 package roomleg
 
 import (
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,14 +14,24 @@ import (
 
 // server is the far end of a reporter.
 type server struct {
-	got  [][]rtcp.Packet
+	mu   sync.Mutex
+	sent [][]rtcp.Packet // guarded by mu
 	rtp  int
 	rtcp [][]byte // what it sends
 }
 
 func (s *server) Write(packets []rtcp.Packet, _ interceptor.Attributes) (int, error) {
-	s.got = append(s.got, packets)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent = append(s.sent, packets)
 	return 1, nil
+}
+
+// got is what came so far.
+func (s *server) got() [][]rtcp.Packet {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sent
 }
 
 func (s *server) Read(b []byte, a interceptor.Attributes) (int, interceptor.Attributes, error) {
@@ -62,7 +73,7 @@ func TestReportsTellOfBothDirections(t *testing.T) {
 		out := r.BindLocalStream(own, s.writer())
 		in := r.BindRemoteStream(theirs, newWire(t, 3, func(int) []byte { return []byte{1} }))
 		pass(time.Minute)
-		require.Empty(t, s.got, "nothing to tell")
+		require.Empty(t, s.got(), "nothing to tell")
 
 		buf := make([]byte, maxPacket)
 		for i := range uint16(3) {
@@ -79,14 +90,14 @@ func TestReportsTellOfBothDirections(t *testing.T) {
 
 		sent := time.Now()
 		pass(1500 * time.Millisecond)
-		require.Len(t, s.got, 1)
-		require.Len(t, s.got[0], 2)
-		sr := s.got[0][0].(*rtcp.SenderReport) //nolint:forcetypeassert // the test fails either way
+		require.Len(t, s.got(), 1)
+		require.Len(t, s.got()[0], 2)
+		sr := s.got()[0][0].(*rtcp.SenderReport) //nolint:forcetypeassert // the test fails either way
 		require.EqualValues(t, 5, sr.SSRC)
 		require.EqualValues(t, 3, sr.PacketCount)
 		require.EqualValues(t, 6, sr.OctetCount)
 		require.Greater(t, sr.RTPTime, uint32(2*960+48000/2-1))
-		rr := s.got[0][1].(*rtcp.ReceiverReport) //nolint:forcetypeassert // the test fails either way
+		rr := s.got()[0][1].(*rtcp.ReceiverReport) //nolint:forcetypeassert // the test fails either way
 		require.EqualValues(t, 5, rr.SSRC)
 		require.Len(t, rr.Reports, 1)
 		require.EqualValues(t, 7, rr.Reports[0].SSRC)
@@ -96,12 +107,12 @@ func TestReportsTellOfBothDirections(t *testing.T) {
 		require.False(t, time.Now().Before(sent))
 
 		pass(time.Minute)
-		require.GreaterOrEqual(t, len(s.got), 8, "they go on")
-		require.LessOrEqual(t, len(s.got), 25)
+		require.GreaterOrEqual(t, len(s.got()), 8, "they go on")
+		require.LessOrEqual(t, len(s.got()), 25)
 		require.NoError(t, r.Close())
-		n := len(s.got)
+		n := len(s.got())
 		pass(time.Minute)
-		require.Len(t, s.got, n, "and end with the connection")
+		require.Len(t, s.got(), n, "and end with the connection")
 	})
 }
 
@@ -116,11 +127,11 @@ func TestReportsKnowNoStreamThatIsGone(t *testing.T) {
 		_, _, err := in.Read(make([]byte, maxPacket), nil)
 		require.NoError(t, err)
 		pass(2 * time.Second)
-		require.Len(t, s.got, 1, "the track is still read")
-		require.IsType(t, &rtcp.ReceiverReport{}, s.got[0][0])
+		require.Len(t, s.got(), 1, "the track is still read")
+		require.IsType(t, &rtcp.ReceiverReport{}, s.got()[0][0])
 		r.UnbindRemoteStream(theirs)
 		pass(time.Minute)
-		require.Len(t, s.got, 1)
+		require.Len(t, s.got(), 1)
 		require.NoError(t, r.Close())
 	})
 }
@@ -138,7 +149,7 @@ func TestServerMayMeasureTheRoundTrip(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, [][]rtcp.Packet{{&rtcp.ExtendedReport{SenderSSRC: 5, Reports: []rtcp.ReportBlock{
 		&rtcp.DLRRReportBlock{Reports: []rtcp.DLRRReport{{SSRC: 9, LastRR: 0x33445566}}},
-	}}}}, s.got)
+	}}}}, s.got())
 	require.NoError(t, r.Close())
 }
 
