@@ -1,7 +1,6 @@
 package media
 
 import (
-	"math"
 	"time"
 
 	"github.com/pion/rtp"
@@ -54,6 +53,7 @@ type mix struct {
 	encoder Encoder
 	places  []channel // those without a voice are free
 	limiter limiter
+	agc     agc
 	gain    float32
 
 	quiet   int           // frames since there was sound
@@ -89,7 +89,7 @@ func (l *Line) canMix() bool { return l.options.Codecs != nil }
 // demandOf is what s asks of the line when it is the only one to hear.
 func (l *Line) demandOf(s *Source) demand {
 	o := &l.options
-	if l.canMix() && (o.Mode == ModeTranscode || o.GainDB != 0 || s.options.Codec != o.Codec || !s.fit.fits()) {
+	if l.canMix() && (o.levels() || s.options.Codec != o.Codec || !s.fit.fits()) {
 		return demandMix
 	}
 	return demandRelay
@@ -141,7 +141,7 @@ func (l *Line) readyMix() *mix {
 	l.mix = &mix{
 		// As many again, for those that fade out.
 		places:  make([]channel, 2*l.options.MaxVoices),
-		gain:    float32(math.Pow(10, l.options.GainDB/20)),
+		gain:    decibelGain(l.options.GainDB),
 		sum:     make([]int32, frame),
 		pcm:     make([]int16, frame),
 		recall:  make([]int16, warmUp*frame),

@@ -144,6 +144,9 @@ func (l *Line) writeMixLocked(active bool) {
 		clear(m.recall)
 		l.warmLocked(silence(l.options.Codec))
 	}
+	if l.options.AGC {
+		m.agc.apply(m.sum)
+	}
 	m.meter.limited(m.limiter.apply(m.sum, m.gain, m.pcm))
 	m.meter.level(m.pcm)
 	payload := l.encodeLocked(m.pcm)

@@ -48,8 +48,17 @@ type LineOptions struct {
 	// GainDB amplifies the mix, before its limiter. A relay cannot be amplified, so
 	// any gain but 0 implies ModeTranscode.
 	GainDB float64
+	// AGC brings speech to one level, slowly: -20 dB of full scale, by 12 dB at most,
+	// without amplifying noise in pauses. GainDB comes on top. It implies ModeTranscode,
+	// too.
+	AGC bool
 	// ExpectedLoss is what the encoder begins with; see SetExpectedLoss.
 	ExpectedLoss int
+}
+
+// levels reports whether sound has to be decoded for the sake of its level.
+func (o *LineOptions) levels() bool {
+	return o.Mode == ModeTranscode || o.GainDB != 0 || o.AGC
 }
 
 // SourceOptions say what a source sends. The zero value is plain Opus.

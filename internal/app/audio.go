@@ -63,9 +63,9 @@ func (c *MediaConfig) audio() (call.Audio, error) {
 	a := call.Audio{
 		ToPhone: media.LineOptions{
 			Codecs: phone, MaxRelayBitrate: limit, MaxVoices: c.MaxVoices,
-			GainDB: float64(c.GainToPhone), ExpectedLoss: c.Opus.ExpectedLoss,
+			GainDB: float64(c.GainToPhone), AGC: c.AGCToPhone, ExpectedLoss: c.Opus.ExpectedLoss,
 		},
-		ToRoom: media.LineOptions{Codecs: room, GainDB: float64(c.GainToRoom)},
+		ToRoom: media.LineOptions{Codecs: room, GainDB: float64(c.GainToRoom), AGC: c.AGCToRoom},
 	}
 	if c.Mode == media.ModeTranscode.String() {
 		a.Mode = media.ModeTranscode

@@ -59,6 +59,7 @@ func TestMediaSectionReachesTheCalls(t *testing.T) {
   max_voices: 3
   gain_to_phone: 6
   gain_to_room: -3
+  agc_to_phone: true
   opus: {expected_loss: 4}
 `}, minimal...))
 	require.NoError(t, err)
@@ -69,6 +70,8 @@ func TestMediaSectionReachesTheCalls(t *testing.T) {
 	require.Equal(t, 3, audio.ToPhone.MaxVoices)
 	require.InDelta(t, 6, audio.ToPhone.GainDB, 0)
 	require.InDelta(t, -3, audio.ToRoom.GainDB, 0)
+	require.True(t, audio.ToPhone.AGC)
+	require.False(t, audio.ToRoom.AGC)
 	require.Equal(t, 4, audio.ToPhone.ExpectedLoss)
 	require.NotNil(t, audio.ToPhone.Codecs)
 	require.NotNil(t, audio.ToRoom.Codecs)
@@ -79,5 +82,6 @@ func TestMediaSectionReachesTheCalls(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, media.ModeAuto, audio.Mode)
 	require.Zero(t, audio.ToPhone.GainDB)
+	require.False(t, audio.ToPhone.AGC || audio.ToRoom.AGC)
 	require.Equal(t, 300*time.Millisecond, plain.Media.Jitter.MaxDelay)
 }

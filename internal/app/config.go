@@ -66,6 +66,8 @@ type MediaConfig struct {
 	MaxVoices       int          `yaml:"max_voices" help:"Tracks of one room that are decoded and mixed at once, those that speak first."`
 	GainToPhone     int          `yaml:"gain_to_phone" help:"Amplify what the phone hears, in dB; negative is softer. Anything but 0 transcodes that direction."`
 	GainToRoom      int          `yaml:"gain_to_room" help:"Amplify what the room hears of the phone, in dB; negative is softer. Anything but 0 transcodes that direction."`
+	AGCToPhone      bool         `yaml:"agc_to_phone" help:"Bring what the phone hears slowly to one level, by 12 dB at most, and leave noise in pauses alone. Transcodes that direction."`
+	AGCToRoom       bool         `yaml:"agc_to_room" help:"Bring what the room hears of the phone slowly to one level, by 12 dB at most, and leave noise in pauses alone. Transcodes that direction."`
 	G711            string       `yaml:"g711" help:"G.711 with Meta, for numbers whose settings list PCMU or PCMA: off never, fallback when Meta has no Opus, prefer whenever Meta has it. Such calls are transcoded."`
 	Opus            OpusConfig   `yaml:"opus"`
 	Jitter          JitterConfig `yaml:"jitter"`

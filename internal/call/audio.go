@@ -47,7 +47,7 @@ func (c *Call) newLine() *media.Line {
 // anew, by a line of which the phone is the one source. The codec is known by now.
 func (c *Call) hearPhone(room RoomLeg) {
 	o, codec := c.opts.Audio.ToRoom, c.opts.Meta.Codec()
-	if codec == media.CodecOpus && c.opts.Audio.Mode == media.ModeAuto && o.GainDB == 0 {
+	if codec == media.CodecOpus && c.opts.Audio.Mode == media.ModeAuto && o.GainDB == 0 && !o.AGC {
 		r := media.NewRelay(room)
 		c.setToRoom(r, nil)
 		c.opts.Meta.SetSink(r)
