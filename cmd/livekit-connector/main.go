@@ -18,6 +18,7 @@ import (
 
 	"github.com/livekit-connector/livekit-connector/internal/app"
 	"github.com/livekit-connector/livekit-connector/internal/app/settings"
+	"github.com/livekit-connector/livekit-connector/media/opus"
 )
 
 // Exit codes; --help lists them.
@@ -34,9 +35,6 @@ const (
 	preflightTimeout   = 5 * time.Second
 	healthcheckTimeout = 3 * time.Second
 )
-
-// libopus is what --version says of it: packets are relayed, nothing in this program decodes them.
-const libopus = "not linked"
 
 func main() {
 	os.Exit(run(os.Args[1:], app.SystemEnv(), os.Stdout, os.Stderr))
@@ -63,7 +61,7 @@ func run(args []string, env app.Env, stdout, stderr io.Writer) int {
 	case app.CommandHelp:
 		return printed(app.WriteHelp(stdout), stderr)
 	case app.CommandVersion:
-		_, err = io.WriteString(stdout, app.VersionText(libopus))
+		_, err = io.WriteString(stdout, app.VersionText(strings.TrimPrefix(opus.Version(), "libopus ")))
 		return printed(err, stderr)
 	case app.CommandConfig:
 		return printed(settings.WriteYAML(stdout, line.Config, line.Origins), stderr)
