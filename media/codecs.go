@@ -97,23 +97,22 @@ type Sound struct {
 
 // VoiceStats counts since the voice was made.
 type VoiceStats struct {
-	Packets    uint64 // written
-	Decoded    uint64 // played from their own payload
-	Duplicate  uint64 // written twice
-	Late       uint64 // came after their time was played
-	Recovered  uint64 // lost packets played from in-band FEC or redundancy
-	Concealed  uint64 // lost packets made up
-	Garbage    uint64 // payloads that did not decode
-	Discarded  uint64 // dropped because the buffer was full
-	Stretched  uint64 // time-scale operations that lengthened
-	Shortened  uint64 // time-scale operations that shortened
-	Underruns  uint64 // times nothing was there although the source was not silent
-	Jitter     time.Duration
-	Target     time.Duration // depth that the voice aims at
-	Depth      time.Duration // depth now
-	DriftPPM   float64       // source's clock against ours; positive is faster
-	MaxDepth   time.Duration
-	DecodeTime time.Duration // spent in the decoder; zero if not measured
+	Packets   uint64 // written
+	Decoded   uint64 // played from their own payload
+	Duplicate uint64 // written twice
+	Late      uint64 // came after their time was played
+	Recovered uint64 // lost packets played from in-band FEC or redundancy
+	Concealed uint64 // lost packets made up
+	Garbage   uint64 // payloads that did not decode
+	Discarded uint64 // dropped because the buffer was full
+	Stretched uint64 // time-scale operations that lengthened
+	Shortened uint64 // time-scale operations that shortened
+	Underruns uint64 // times nothing was there although the source was not silent
+	Jitter    time.Duration
+	Target    time.Duration // depth that the voice aims at
+	Depth     time.Duration // depth now
+	DriftPPM  float64       // source's clock against ours; positive is faster
+	MaxDepth  time.Duration
 }
 
 // Encoder turns frames of PCM into payloads. Not safe for concurrent use.

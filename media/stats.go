@@ -156,7 +156,6 @@ func addStats(sum *VoiceStats, v VoiceStats) {
 	sum.Stretched += v.Stretched
 	sum.Shortened += v.Shortened
 	sum.Underruns += v.Underruns
-	sum.DecodeTime += v.DecodeTime
 	sum.Jitter = max(sum.Jitter, v.Jitter)
 	sum.Target = max(sum.Target, v.Target)
 	sum.Depth = max(sum.Depth, v.Depth)

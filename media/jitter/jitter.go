@@ -68,8 +68,16 @@ type Packet struct {
 	// Len is the payload's length in bytes.
 	Len int
 
-	head  int16 // of the payload's blocks
-	where rtp.Header
+	head int16 // of the payload's blocks
+	own  numbering
+}
+
+// numbering is what a packet says of itself.
+type numbering struct {
+	ssrc, timestamp uint32
+	sequence        uint16
+	payloadType     uint8
+	marker          bool
 }
 
 // Stats count since New.
@@ -173,9 +181,9 @@ func (b *Buffer) Put(p *rtp.Packet, at time.Duration) {
 	q := Packet{
 		Seq: seq, Time: ts, Ticks: int64(ticks), At: at, Fresh: v == fresh, Redundant: redundant,
 		Len: len(p.Payload), head: b.mem.store(p.Payload),
-		where: rtp.Header{
-			Version: 2, Marker: p.Marker, PayloadType: p.PayloadType,
-			SequenceNumber: p.SequenceNumber, Timestamp: p.Timestamp, SSRC: p.SSRC,
+		own: numbering{
+			ssrc: p.SSRC, timestamp: p.Timestamp, sequence: p.SequenceNumber,
+			payloadType: p.PayloadType, marker: p.Marker,
 		},
 	}
 	b.held = slices.Insert(b.held, i, q)
@@ -265,7 +273,11 @@ func (b *Buffer) Each(buf []byte, yield func(p *rtp.Packet)) {
 		if p.Ticks == 0 {
 			continue
 		}
-		out = rtp.Packet{Header: p.where, Payload: b.Payload(p, buf)}
+		out.Header = rtp.Header{
+			Version: 2, Marker: p.own.marker, PayloadType: p.own.payloadType,
+			SequenceNumber: p.own.sequence, Timestamp: p.own.timestamp, SSRC: p.own.ssrc,
+		}
+		out.Payload = b.Payload(p, buf)
 		yield(&out)
 	}
 }

@@ -4,8 +4,9 @@ const (
 	// blockSize suits speech: 20 ms of Opus at up to 51 kb/s is one block, of G.711
 	// two.
 	blockSize = 128
-	// blocks bounds what one source can make us hold: 32 KB.
-	blocks = 256
+	// blocks bounds what one source can make us hold: 16 KB, which is 2.5 s at 51 kb/s and
+	// half a second at 256 kb/s.
+	blocks = 128
 	none   = -1
 )
 

@@ -157,7 +157,8 @@ func New(o Options) (*Voice, error) {
 	v.scratch = make([]int16, v.samples(maxPacket))
 	v.tail = make([]int16, v.pitch.most+v.fade)
 	v.payload = make([]byte, 0, maxPayload)
-	v.out = newLine(v.win+2*v.pitch.most, 3*v.samples(maxPacket))
+	// A packet is decoded when less than a frame is left, and may be lengthened.
+	v.out = newLine(v.win+2*v.pitch.most, 2*v.samples(maxPacket))
 	v.begin()
 	return v, nil
 }
