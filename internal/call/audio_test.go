@@ -161,14 +161,16 @@ func TestBothSidesHearEachOther(t *testing.T) {
 		gain       float64
 		mixed      bool // towards the phone
 		transcoded bool // towards the room
+		agc        bool // towards the room
 	}{
-		"relayed":                        {media.CodecOpus, media.ModeAuto, call.Inbound, 0, false, false},
-		"transcoded":                     {media.CodecOpus, media.ModeTranscode, call.Inbound, 0, true, true},
-		"transcoded, outbound":           {media.CodecOpus, media.ModeTranscode, call.Outbound, 0, true, true},
-		"with a gain towards the room":   {media.CodecOpus, media.ModeAuto, call.Inbound, 6, false, true},
-		"a phone in mu-law":              {media.CodecPCMU, media.ModeAuto, call.Inbound, 0, true, true},
-		"a phone in A-law":               {media.CodecPCMA, media.ModeAuto, call.Inbound, 0, true, true},
-		"a phone that answers in mu-law": {media.CodecPCMU, media.ModeAuto, call.Outbound, 0, true, true},
+		"relayed":                        {media.CodecOpus, media.ModeAuto, call.Inbound, 0, false, false, false},
+		"transcoded":                     {media.CodecOpus, media.ModeTranscode, call.Inbound, 0, true, true, false},
+		"transcoded, outbound":           {media.CodecOpus, media.ModeTranscode, call.Outbound, 0, true, true, false},
+		"with a gain towards the room":   {media.CodecOpus, media.ModeAuto, call.Inbound, 6, false, true, false},
+		"with AGC towards the room":      {media.CodecOpus, media.ModeAuto, call.Inbound, 0, false, true, true},
+		"a phone in mu-law":              {media.CodecPCMU, media.ModeAuto, call.Inbound, 0, true, true, false},
+		"a phone in A-law":               {media.CodecPCMA, media.ModeAuto, call.Inbound, 0, true, true, false},
+		"a phone that answers in mu-law": {media.CodecPCMU, media.ModeAuto, call.Outbound, 0, true, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -176,7 +178,7 @@ func TestBothSidesHearEachOther(t *testing.T) {
 				s.codec, s.late = tt.codec, tt.direction == call.Outbound
 				_, heard := converse(t, s, func(o *call.Options) {
 					o.Direction, o.Audio = tt.direction, audio(t, tt.mode)
-					o.Audio.ToRoom.GainDB = tt.gain
+					o.Audio.ToRoom.GainDB, o.Audio.ToRoom.AGC = tt.gain, tt.agc
 				})
 				require.Equal(t, tt.transcoded, heard.Transcoded)
 				require.Equal(t, tt.mixed, heard.ToPhone.Mixed > 0)
