@@ -4,7 +4,7 @@ ARG DEBIAN_RELEASE=bookworm
 
 FROM golang:${GO_VERSION}-${DEBIAN_RELEASE} AS build
 RUN apt-get update \
- && apt-get install -y --no-install-recommends pkg-config libopus-dev libsoxr-dev \
+ && apt-get install -y --no-install-recommends pkg-config libopus-dev \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 # The modules first: they change more rarely than the code.
@@ -16,8 +16,8 @@ ARG COMMIT=unknown
 RUN CGO_ENABLED=1 go build -trimpath -buildvcs=false -tags nolibopusfile \
     -ldflags "-s -w -X github.com/livekit-connector/livekit-connector/internal/app.version=${VERSION} -X github.com/livekit-connector/livekit-connector/internal/app.commit=${COMMIT}" \
     -o /out/livekit-connector ./cmd/livekit-connector
-# What the binary is linked to, by the names of Debian's packages: libopus0, libsoxr0 or nothing.
-RUN ldd /out/livekit-connector | { grep -oE 'lib(opus|soxr)\.so\.[0-9]+' || true; } | sort -u | sed 's/\.so\.//' > /out/libraries
+# What the binary is linked to, by the name of Debian's package: libopus0 or nothing.
+RUN ldd /out/livekit-connector | { grep -oE 'libopus\.so\.[0-9]+' || true; } | sort -u | sed 's/\.so\.//' > /out/libraries
 
 # The same Debian as above: the binary is linked to its C library.
 FROM debian:${DEBIAN_RELEASE}-slim

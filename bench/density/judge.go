@@ -10,6 +10,7 @@ import (
 
 	"github.com/livekit-connector/livekit-connector/bench/speech"
 	"github.com/livekit-connector/livekit-connector/media/opus"
+	"github.com/livekit-connector/livekit-connector/media/resample/soxr"
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/hearing"
 )
 
@@ -154,9 +155,9 @@ func (s *Sound) listen(packets []arrival, clips ...*speech.Clip) error {
 	}
 	good := true
 	for _, clip := range clips {
-		said := clip.PCM
-		if clip.Rate != listenRate {
-			said = hearing.Resample(said, clip.Rate, listenRate)
+		said, err := soxr.Convert(clip.PCM, clip.Rate, listenRate)
+		if err != nil {
+			return fmt.Errorf("listen: %w", err)
 		}
 		v := hearing.Compare(said, heard, listenRate)
 		if len(clips) == 1 {

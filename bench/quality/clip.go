@@ -11,6 +11,7 @@ import (
 	"github.com/livekit-connector/livekit-connector/bench/speech"
 	"github.com/livekit-connector/livekit-connector/media"
 	"github.com/livekit-connector/livekit-connector/media/opus"
+	"github.com/livekit-connector/livekit-connector/media/resample/soxr"
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/hearing"
 	"github.com/livekit-connector/livekit-connector/testdata"
 )
@@ -46,7 +47,10 @@ func NewClip(gain float64, lossPercent int, files ...string) (*Clip, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read speech: %w", err)
 		}
-		pcm = append(pcm, hearing.Resample(one, rate, listen.Rate)...)
+		if one, err = soxr.Convert(one, rate, listen.Rate); err != nil {
+			return nil, fmt.Errorf("read speech: %w", err)
+		}
+		pcm = append(pcm, one...)
 	}
 	const frame = listen.Rate / 50
 	pcm = pcm[:len(pcm)/frame*frame]
@@ -54,7 +58,11 @@ func NewClip(gain float64, lossPercent int, files ...string) (*Clip, error) {
 		pcm[i] = int16(gain * float64(pcm[i]))
 	}
 	c := &Clip{Said: listen.Floats(pcm)}
-	if err := c.encode(hearing.Resample(pcm, listen.Rate, participantRate), lossPercent); err != nil {
+	full, err := soxr.Convert(pcm, listen.Rate, participantRate)
+	if err != nil {
+		return nil, fmt.Errorf("encode speech: %w", err)
+	}
+	if err = c.encode(full, lossPercent); err != nil {
 		return nil, err
 	}
 	var all []chain.Departure

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/livekit-connector/livekit-connector/media/opus"
+	"github.com/livekit-connector/livekit-connector/media/resample/soxr"
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/hearing"
 	"github.com/livekit-connector/livekit-connector/testdata"
 )
@@ -59,8 +60,8 @@ func load(file string, o opus.EncoderOptions) (*Clip, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read speech: %w", err)
 	}
-	if rate != o.SampleRate {
-		pcm = hearing.Resample(pcm, rate, o.SampleRate)
+	if pcm, err = soxr.Convert(pcm, rate, o.SampleRate); err != nil {
+		return nil, fmt.Errorf("read speech: %w", err)
 	}
 	frame := opus.FrameSamples(o.SampleRate, FrameDuration)
 	pcm = pcm[:len(pcm)/frame*frame]

@@ -18,7 +18,9 @@ import (
 
 	"github.com/urfave/cli/v3"
 
+	"github.com/livekit-connector/livekit-connector/media/resample/soxr"
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta"
+	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/handset"
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/hearing"
 	"github.com/livekit-connector/livekit-connector/testdata"
 )
@@ -206,5 +208,12 @@ func loadSpeech(file string) (fakemeta.Speech, error) {
 	case 8000, 12000, 16000, 24000, 48000:
 		return fakemeta.Speech{Samples: pcm, Rate: rate}, nil
 	}
-	return fakemeta.Speech{Samples: hearing.Resample(pcm, rate, 16000), Rate: 16000}, nil
+	pcm, err = soxr.Convert(pcm, rate, handset.DefaultRate)
+	switch {
+	case errors.Is(err, soxr.ErrRate):
+		return fakemeta.Speech{}, fmt.Errorf("%s is sampled at %d Hz: save it at 16000 Hz, or at any rate from 8000 to 96000", file, rate)
+	case err != nil:
+		return fakemeta.Speech{}, err
+	}
+	return fakemeta.Speech{Samples: pcm, Rate: handset.DefaultRate}, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -118,14 +119,22 @@ func TestSpeechFiles(t *testing.T) {
 	require.Equal(t, 16000, built.Rate)
 	require.NotEmpty(t, built.Samples)
 	name := filepath.Join(t.TempDir(), "tone.wav")
-	f, err := os.Create(name)
-	require.NoError(t, err)
-	require.NoError(t, hearing.WriteWAV(f, hearing.Tone(440, 0.5, time.Second, 44100), 44100))
-	require.NoError(t, f.Close())
+	write := func(rate int) {
+		f, failed := os.Create(name)
+		require.NoError(t, failed)
+		require.NoError(t, hearing.WriteWAV(f, hearing.Tone(440, 0.5, time.Second, rate), rate))
+		require.NoError(t, f.Close())
+	}
+	write(44100)
 	tone, err := loadSpeech(name)
 	require.NoError(t, err)
 	require.Equal(t, 16000, tone.Rate)
-	require.InDelta(t, 16000, len(tone.Samples), 200)
+	require.Len(t, tone.Samples, 16000)
+	for _, rate := range []int{4000, 192000} {
+		write(rate)
+		_, err = loadSpeech(name)
+		require.ErrorContains(t, err, fmt.Sprintf("tone.wav is sampled at %d Hz: save it at 16000 Hz", rate))
+	}
 	require.NoError(t, os.WriteFile(name, []byte("no audio"), 0o600))
 	_, err = loadSpeech(name)
 	require.Error(t, err)

@@ -191,8 +191,11 @@ func (s *stage) line(c *fakemeta.Call, m *meeting, ended logLine, complaints []s
 func (s *stage) sounds(c *fakemeta.Call, m *meeting) []string {
 	v := judge(s.speech, c, m)
 	parts := []string{"room heard the phone " + short(v.room), "phone heard the greeting " + short(v.phone)}
-	pcm, rate := c.Recording()
-	heard := beginning(hearing.Resample(pcm, rate, speechRate))
+	heard, err := recording(c)
+	if err != nil {
+		return append(parts, err.Error())
+	}
+	heard = beginning(heard)
 	after := min(len(heard), max(0, int(v.phone.Lag.Seconds()*speechRate)+len(s.speech.greeting)))
 	if echo := hearing.Compare(s.speech.caller, heard[after:], speechRate); echo.Found {
 		parts = append(parts, "and its own echo "+short(echo))

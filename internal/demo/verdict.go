@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/livekit-connector/livekit-connector/media/resample/soxr"
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta"
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/hearing"
 )
@@ -30,18 +31,31 @@ func judge(s speech, c *fakemeta.Call, m *meeting) verdict {
 	if !report.Answered {
 		v.complaints = append(v.complaints, "the call was not answered")
 	}
-	pcm, rate := c.Recording()
-	v.phone = listen(s.greeting, hearing.Resample(pcm, rate, speechRate))
+	heard, err := recording(c)
+	if err != nil {
+		v.complaints = append(v.complaints, err.Error())
+	}
+	v.phone = listen(s.greeting, heard)
 	if m == nil {
 		v.complaints = append(v.complaints, "the agent never met the caller")
 		return v
 	}
-	heard, err := m.heard()
+	heard, err = m.heard()
 	if err != nil {
 		v.complaints = append(v.complaints, err.Error())
 	}
 	v.room = listen(s.caller, heard)
 	return v
+}
+
+// recording is what the phone heard, at speechRate.
+func recording(c *fakemeta.Call) ([]int16, error) {
+	pcm, rate := c.Recording()
+	pcm, err := soxr.Convert(pcm, rate, speechRate)
+	if err != nil {
+		return nil, fmt.Errorf("listen to the phone: %w", err)
+	}
+	return pcm, nil
 }
 
 func listen(said, heard []int16) hearing.Verdict {

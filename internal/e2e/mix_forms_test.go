@@ -15,27 +15,28 @@ import (
 	"github.com/livekit-connector/livekit-connector/media"
 	"github.com/livekit-connector/livekit-connector/media/g711"
 	"github.com/livekit-connector/livekit-connector/media/opus"
-	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/hearing"
+	"github.com/livekit-connector/livekit-connector/media/resample/soxr"
 )
 
 // form is a way to send speech that Meta cannot take as it is.
 type form struct {
 	length time.Duration // of a packet
 	mime   string        // empty: Opus
+	rate   int           // Hz, of what the encoder takes
 	// encoder returns what makes packets of frames of length.
 	encoder func(t *testing.T) func(pcm []int16) []byte
 }
 
 // forms are what LiveKit's clients may send beside mono Opus of 20 ms.
 var forms = map[string]form{
-	"10 ms":          {length: 10 * time.Millisecond, encoder: opusEncoder(opus.EncoderOptions{SampleRate: speechRate, Bitrate: 32000})},
-	"40 ms":          {length: 40 * time.Millisecond, encoder: opusEncoder(opus.EncoderOptions{SampleRate: speechRate, Bitrate: 24000})},
-	"60 ms":          {length: 60 * time.Millisecond, encoder: opusEncoder(opus.EncoderOptions{SampleRate: speechRate, Bitrate: 24000})},
-	"192 kb/s":       {length: media.FrameDuration, encoder: stereoEncoder(192000, 1)},
-	"stereo":         {length: media.FrameDuration, encoder: stereoEncoder(64000, 2)},
-	"stereo of 40ms": {length: 40 * time.Millisecond, encoder: stereoEncoder(48000, 2)},
-	"PCMU":           {length: media.FrameDuration, mime: webrtc.MimeTypePCMU, encoder: lawEncoder(g711.Mu)},
-	"PCMA":           {length: media.FrameDuration, mime: webrtc.MimeTypePCMA, encoder: lawEncoder(g711.A)},
+	"10 ms":          {length: 10 * time.Millisecond, rate: speechRate, encoder: opusEncoder(opus.EncoderOptions{SampleRate: speechRate, Bitrate: 32000})},
+	"40 ms":          {length: 40 * time.Millisecond, rate: speechRate, encoder: opusEncoder(opus.EncoderOptions{SampleRate: speechRate, Bitrate: 24000})},
+	"60 ms":          {length: 60 * time.Millisecond, rate: speechRate, encoder: opusEncoder(opus.EncoderOptions{SampleRate: speechRate, Bitrate: 24000})},
+	"192 kb/s":       {length: media.FrameDuration, rate: media.ClockRate, encoder: stereoEncoder(192000, 1)},
+	"stereo":         {length: media.FrameDuration, rate: media.ClockRate, encoder: stereoEncoder(64000, 2)},
+	"stereo of 40ms": {length: 40 * time.Millisecond, rate: media.ClockRate, encoder: stereoEncoder(48000, 2)},
+	"PCMU":           {length: media.FrameDuration, mime: webrtc.MimeTypePCMU, rate: 8000, encoder: lawEncoder(g711.Mu)},
+	"PCMA":           {length: media.FrameDuration, mime: webrtc.MimeTypePCMA, rate: 8000, encoder: lawEncoder(g711.A)},
 }
 
 func opusEncoder(o opus.EncoderOptions) func(t *testing.T) func([]int16) []byte {
@@ -62,7 +63,7 @@ func stereoEncoder(bitrate, channels int) func(t *testing.T) func([]int16) []byt
 		buf := make([]byte, opus.MaxPacketBytes)
 		return func(pcm []int16) []byte {
 			var all []int16
-			for _, v := range hearing.Resample(pcm, speechRate, media.ClockRate) {
+			for _, v := range pcm {
 				all = append(all, v)
 				if channels == 2 {
 					all = append(all, v/4)
@@ -78,25 +79,32 @@ func stereoEncoder(bitrate, channels int) func(t *testing.T) func([]int16) []byt
 func lawEncoder(law g711.Law) func(t *testing.T) func([]int16) []byte {
 	return func(*testing.T) func([]int16) []byte {
 		return func(pcm []int16) []byte {
-			narrow := hearing.Resample(pcm, speechRate, 8000)
-			payload := make([]byte, len(narrow))
-			return payload[:law.Encode(narrow, payload)]
+			payload := make([]byte, len(pcm))
+			return payload[:law.Encode(pcm, payload)]
 		}
 	}
+}
+
+func converted(t *testing.T, pcm []int16, in, out int) []int16 {
+	t.Helper()
+	result, err := soxr.Convert(pcm, in, out)
+	require.NoError(t, err)
+	return result
 }
 
 // packets are the speech in this form, with the ticks that each lasts.
 func (f form) packets(t *testing.T, pcm []int16) (all [][]byte, ticks uint32) {
 	t.Helper()
 	encode := f.encoder(t)
-	for frame := range slices.Chunk(pcm, int(f.length.Seconds()*speechRate)) {
+	length := int(f.length / time.Millisecond)
+	for frame := range slices.Chunk(converted(t, pcm, speechRate, f.rate), f.rate*length/1000) {
 		all = append(all, encode(frame))
 	}
-	rate := uint32(media.ClockRate)
+	clock := media.ClockRate
 	if f.mime != "" {
-		rate = 8000
+		clock = f.rate
 	}
-	return all, rate * uint32(f.length/time.Millisecond) / 1000
+	return all, uint32(clock * length / 1000)
 }
 
 // sendForm sends packets in real time. The clock stands still between two calls.
@@ -167,7 +175,7 @@ func TestEveryFormIsHeard(t *testing.T) {
 func judgeNarrow(t *testing.T, who string, said, heard []int16) (problem string) {
 	t.Helper()
 	narrow := func(pcm []int16) []int16 {
-		return hearing.Resample(hearing.Resample(pcm, speechRate, 8000), 8000, speechRate)
+		return converted(t, converted(t, pcm, speechRate, 8000), 8000, speechRate)
 	}
 	return judgeMixed(t, who, narrow(said), narrow(heard))
 }
@@ -210,7 +218,7 @@ func TestBackgroundMusicUnderAVoice(t *testing.T) {
 	agent := newRTCSpeaker(t, s, "agent", nil)
 	background := newSpeaker(t, s, "background")
 	const plays = 6 * time.Second
-	music := form{length: media.FrameDuration, encoder: stereoEncoder(96000, 1)}
+	music := form{length: media.FrameDuration, rate: media.ClockRate, encoder: stereoEncoder(96000, 1)}
 	all, ticks := music.packets(t, robin.sing(plays))
 	for _, p := range all[10:] {
 		require.GreaterOrEqual(t, p[0]>>3, byte(16), "CELT (RFC 6716 section 3.1)")

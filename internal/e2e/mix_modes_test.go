@@ -165,5 +165,5 @@ func (c *conversation) judgeTelephone(t *testing.T, name string) (problem string
 		require.Len(t, p.Payload, 160)
 	}
 	return judgeNarrow(t, "the room", c.phoneSaid, c.roomHeard) +
-		judgeNarrow(t, "the phone", c.roomSaid, hearing.Resample(c.phoneHeard, c.phoneHeardAt, speechRate))
+		judgeNarrow(t, "the phone", c.roomSaid, converted(t, c.phoneHeard, c.phoneHeardAt, speechRate))
 }

@@ -1,12 +1,10 @@
-// Package resample changes the sample rate of mono PCM16. It is the only package
-// that touches libsoxr.
+// Package resample changes the sample rate of live mono PCM16.
 //
-// For live audio there is Resampler: a polyphase FIR filter that delays by less
-// than 2 ms, takes chunks of any length and gives for N samples in exactly
-// ceil(N*out/in) samples out, without allocating. For whole files and prompts
-// there is Convert, which has soxr's quality and no delay, and needs all of the
-// audio at once: soxr in streaming use holds back 20 to 160 ms and gives chunks
-// of uneven length.
+// A Resampler is a polyphase FIR filter that delays by less than 2 ms, takes
+// chunks of any length and gives for N samples in exactly ceil(N*out/in) samples
+// out, without allocating. It is not soxr, which in streaming use holds back 20 to
+// 160 ms and gives chunks of uneven length; for whole recordings there is package
+// soxr below this one, which is apart so that no live path needs that library.
 //
 // What an Opus source or listener needs is neither: libopus works at 8, 12, 16,
 // 24 and 48 kHz by itself.

@@ -233,7 +233,10 @@ func controlCompare(c *Call, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errBadRequest, err)
 	}
-	v := c.Compare(Speech{Samples: said, Rate: rate})
+	v, err := c.Compare(Speech{Samples: said, Rate: rate})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errBadRequest, err)
+	}
 	return map[string]any{
 		"ok": v.OK(), "verdict": v.String(), "coverage": v.Coverage, "similarity": v.Similarity,
 		"lag_ms": v.Lag.Milliseconds(), "first": v.First, "last": v.Last,

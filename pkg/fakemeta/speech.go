@@ -1,11 +1,13 @@
 package fakemeta
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 
+	"github.com/livekit-connector/livekit-connector/media/resample/soxr"
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/handset"
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/hearing"
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/relay"
@@ -87,14 +89,18 @@ func (c *Call) Recording() (samples []int16, rate int) { return c.phone.Recordin
 // when the last one is sent.
 func (c *Call) SendDTMF(keys string) (<-chan struct{}, error) { return c.phone.SendDTMF(keys) }
 
-// Compare tells how well the user heard what was said to him.
-func (c *Call) Compare(said Speech) hearing.Verdict {
+// Compare tells how well the user heard what was said to him. It fails if said.Rate is not between 8 and 96 kHz.
+func (c *Call) Compare(said Speech) (hearing.Verdict, error) {
 	pcm, rate := c.phone.Recording()
 	want := said.Rate
 	if want == 0 {
 		want = handset.DefaultRate
 	}
-	return hearing.Compare(said.Samples, hearing.Resample(pcm, rate, want), want)
+	heard, err := soxr.Convert(pcm, rate, want)
+	if err != nil {
+		return hearing.Verdict{}, fmt.Errorf("compare with what was said: %w", err)
+	}
+	return hearing.Compare(said.Samples, heard, want), nil
 }
 
 // MediaStats returns what the relay counted for this call.

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/livekit-connector/livekit-connector/media/g711"
+	"github.com/livekit-connector/livekit-connector/media/resample/soxr"
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/handset"
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/hearing"
 )
@@ -16,6 +17,13 @@ var laws = map[handset.Codec]struct {
 	law         g711.Law
 	payloadType uint8
 }{handset.PCMU: {g711.Mu, 0}, handset.PCMA: {g711.A, 8}}
+
+func narrowed(t *testing.T, pcm []int16) []int16 {
+	t.Helper()
+	narrow, err := soxr.Convert(pcm, handset.DefaultRate, 8000)
+	require.NoError(t, err)
+	return narrow
+}
 
 // What the phone says in G.711 is what another implementation understands, and the other way round.
 func TestThePhoneSpeaksG711(t *testing.T) {
@@ -31,13 +39,13 @@ func TestThePhoneSpeaksG711(t *testing.T) {
 			l.law.Decode(p.Payload, pcm)
 			heard = append(heard, pcm...)
 		}
-		v := hearing.Compare(hearing.Resample(said, handset.DefaultRate, 8000), heard, 8000)
+		v := hearing.Compare(narrowed(t, said), heard, 8000)
 		require.True(t, v.OK(), v.String())
 	}
 }
 
 func TestThePhoneHearsG711(t *testing.T) {
-	said := hearing.Resample(speech(t), handset.DefaultRate, 8000)
+	said := narrowed(t, speech(t))
 	for codec, l := range laws {
 		synctest.Test(t, func(t *testing.T) {
 			h, _ := phone(t, handset.Options{})
@@ -70,6 +78,11 @@ func TestThePhoneHearsG711(t *testing.T) {
 			}, h.Report().Problems())
 		})
 	}
+}
+
+func TestG711NeedsAVoiceOfAPossibleRate(t *testing.T) {
+	_, err := handset.New(handset.Options{Sender: &wire{}, Codec: handset.PCMU, Voice: speech(t), Rate: 4000})
+	require.ErrorIs(t, err, soxr.ErrRate)
 }
 
 func TestCodecIsAgreedBeforeTheFirstWord(t *testing.T) {

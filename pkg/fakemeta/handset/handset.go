@@ -19,7 +19,7 @@ import (
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 
-	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/hearing"
+	"github.com/livekit-connector/livekit-connector/media/resample/soxr"
 )
 
 const (
@@ -110,9 +110,6 @@ func (o *Options) setDefaults() {
 	if o.PayloadType == 0 {
 		o.PayloadType = o.Codec.payloadType()
 	}
-	if o.Codec != Opus && o.Rate != g711Rate {
-		o.Voice, o.Rate = hearing.Resample(o.Voice, o.Rate, g711Rate), g711Rate
-	}
 	if o.DTMFPayloadType == 0 {
 		o.DTMFPayloadType = DefaultDTMFPayloadType
 	}
@@ -131,6 +128,18 @@ func (o *Options) setDefaults() {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+}
+
+// fitCodec brings Voice to the one rate of G.711, if that is spoken.
+func (o *Options) fitCodec() (err error) {
+	if o.Codec == Opus || o.Rate == g711Rate {
+		return nil
+	}
+	if o.Voice, err = soxr.Convert(o.Voice, o.Rate, g711Rate); err != nil {
+		return fmt.Errorf("convert voice for G.711: %w", err)
+	}
+	o.Rate = g711Rate
+	return nil
 }
 
 // ErrNotRunning is returned by SendDTMF when the phone does not speak.
@@ -159,6 +168,9 @@ func New(o Options) (*Handset, error) {
 		return nil, errors.New("handset: no sender")
 	}
 	o.setDefaults()
+	if err := o.fitCodec(); err != nil {
+		return nil, err
+	}
 	h := &Handset{quit: make(chan struct{}), done: make(chan struct{})}
 	if err := h.equip(o); err != nil {
 		return nil, err
@@ -192,6 +204,9 @@ func (h *Handset) Negotiate(c Codec, payloadType, dtmfPayloadType uint8) error {
 	o, same := h.opts, c == h.opts.Codec
 	o.Codec, o.PayloadType, o.DTMFPayloadType = c, payloadType, dtmfPayloadType
 	o.setDefaults()
+	if err := o.fitCodec(); err != nil {
+		return err
+	}
 	if same {
 		h.opts = o
 		return nil

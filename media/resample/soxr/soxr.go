@@ -1,4 +1,10 @@
-package resample
+// Package soxr converts whole recordings from one sample rate to another. It is
+// the only package that touches libsoxr.
+//
+// It has soxr's quality and no delay, and needs all of the audio at once: in
+// streaming use soxr holds back 20 to 160 ms and gives chunks of uneven length.
+// Live audio has package resample.
+package soxr
 
 import (
 	"bytes"
@@ -10,10 +16,15 @@ import (
 	"github.com/zaf/resample"
 )
 
-// Convert turns the whole of pcm, at in Hz, into out Hz by soxr at high quality:
-// for files and prompts, not for live audio. The result is new, has
-// ceil(len(pcm)*out/in) samples, is not delayed, and is the same every time.
-// Rates lie between 8 and 96 kHz.
+// ErrRate is returned for sample rates that Convert does not take.
+var ErrRate = errors.New("soxr: sample rates must be between 8000 and 96000 Hz")
+
+// The rates between which anything is converted, in Hz.
+const minRate, maxRate = 8000, 96000
+
+// Convert turns the whole of pcm, at in Hz, into out Hz by soxr at high quality.
+// The result is new, has ceil(len(pcm)*out/in) samples, is not delayed, and is the
+// same every time. Rates lie between 8 and 96 kHz.
 //
 // What of zaf/resample is worked around here: it frees soxr's error texts, which
 // are constants, so that any error of soxr ends the process; hence no rate
@@ -41,13 +52,13 @@ func Convert(pcm []int16, in, out int) (converted []int16, err error) {
 
 	var result bytes.Buffer
 	result.Grow(4 * (want + period))
-	soxr, err := resample.New(&result, float64(in), float64(out), 1, resample.F32, resample.HighQ)
+	converter, err := resample.New(&result, float64(in), float64(out), 1, resample.F32, resample.HighQ)
 	if err != nil {
 		return nil, fmt.Errorf("create soxr: %w", err)
 	}
-	_, err = soxr.Write(raw)
+	_, err = converter.Write(raw)
 	// Close also gives out what is held back.
-	if err = errors.Join(err, soxr.Close()); err != nil {
+	if err = errors.Join(err, converter.Close()); err != nil {
 		return nil, fmt.Errorf("convert from %d to %d Hz: %w", in, out, err)
 	}
 
@@ -57,4 +68,16 @@ func Convert(pcm []int16, in, out int) (converted []int16, err error) {
 		converted[i] = round(math.Float32frombits(binary.NativeEndian.Uint32(raw[4*i:])))
 	}
 	return converted, nil
+}
+
+// round is v as a sample, cut where it is too loud for one.
+func round(v float32) int16 {
+	return int16(math.Round(float64(max(math.MinInt16, min(math.MaxInt16, v)))))
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
 }
