@@ -213,7 +213,11 @@ func (s *Source) talk() int { return bits.OnesCount8(s.voiced) }
 
 // outtalks reports whether s has spoken more of late than a, and longer without a
 // break: one that begins to speak has few packets of speech so far, but the newest.
+// Where the two can be mixed, one that is beginning to speak is not outtalked at all.
 func (s *Source) outtalks(a *Source) bool {
+	if s.line.canMix() && !a.onset.noisy() && bits.OnesCount8(a.voiced&0x0F) > 1 {
+		return false
+	}
 	return s.talk() > a.talk() && bits.TrailingZeros8(^s.voiced) > bits.TrailingZeros8(^a.voiced)
 }
 

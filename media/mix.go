@@ -159,6 +159,9 @@ func (l *Line) carryOverLocked(a *Source, current bool, now time.Duration) bool 
 		return false
 	}
 	c.fresh = false
+	if a.onset.likely() || !a.onset.noisy() && !a.onset.quiet() {
+		a.soundAt = now // it begins to speak, and is not believed yet
+	}
 	h := a.past
 	h.sort()
 	end := h.count

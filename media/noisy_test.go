@@ -124,3 +124,23 @@ func TestTwoBeginAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// One that began to speak a moment ago, and is not believed to talk yet, does not lose the
+// line to another who begins as well: the two are mixed, and no word is broken up.
+func TestWhoBeginsKeepsTheLine(t *testing.T) {
+	inMixingStudio(t, media.LineOptions{}, func(t *testing.T, s *studio, _ *fakeCodecs) {
+		agent, other := newSpeaker(s, 0), newSpeaker(s, 1)
+		other.silk(true)
+		s.pass(time.Second)
+		for packet := range 10 {
+			agent.silk(packet != 2) // an encoder misses some of a word
+			s.together(t, 1, agent, other)
+		}
+		s.pass(200 * time.Millisecond)
+		st := s.line.Stats()
+		require.Zero(t, st.Switches)
+		require.EqualValues(t, 1, st.ToMix)
+		require.Equal(t, agent.sent, s.heardOf(0))
+		require.Equal(t, other.sent, s.heardOf(1))
+	})
+}
