@@ -1,6 +1,7 @@
 package fakemeta_test
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -64,6 +65,8 @@ func TestControlPlaysTheUser(t *testing.T) {
 	wav, err := testdata.Audio.ReadFile("audio/caller.wav")
 	require.NoError(t, err)
 	require.Contains(t, ok("POST", "/calls/1/compare", string(wav)), `"ok": false`)
+	binary.LittleEndian.PutUint32(wav[24:], 4000) // the sample rate
+	no(400, "POST", "/calls/1/compare", string(wav))
 
 	ok("POST", "/calls", `{"user":"`+caller+`"}`)
 	ok("POST", "/calls/last/vanish", "")
