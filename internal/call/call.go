@@ -42,66 +42,6 @@ func (d Direction) String() string {
 	}
 }
 
-// MetaLeg is the media connection to Meta. The call closes it.
-type MetaLeg interface {
-	media.Writer
-	// SetAnswer applies Meta's answer to our offer (outbound).
-	SetAnswer(sdp string) error
-	// Connected is closed once ICE and DTLS are up.
-	Connected() <-chan struct{}
-	// FirstAudio is closed at the first audio packet from Meta.
-	FirstAudio() <-chan struct{}
-	// Done is closed when the connection failed or was closed.
-	Done() <-chan struct{}
-	// ClosedByMeta says, after Done, whether Meta closed the connection in good order.
-	ClosedByMeta() bool
-	// ICEConnected is when ICE chose its path; zero means not yet.
-	ICEConnected() time.Time
-	// Codec is what both sides send. For an outbound call it is known once SetAnswer succeeded.
-	Codec() media.Codec
-	// Network is what is known of the way to Meta and back. It does not block.
-	Network() Network
-	// LogAttrs are the leg's statistics, as arguments for slog.
-	LogAttrs() []any
-	// LastReceived is when Meta last sent us RTP or RTCP; zero means never.
-	LastReceived() time.Time
-	// SetSink says where audio from Meta goes; without a sink it is dropped.
-	SetSink(media.Writer)
-	// Open lets packets out to Meta. Before, WriteRTP sends nothing.
-	Open()
-	// Close waits for all that the leg started.
-	Close() error
-}
-
-// RoomLeg is the participant in the LiveKit room. The call makes it leave.
-type RoomLeg interface {
-	media.Writer
-	// Publish makes the caller's track appear, which agents take as "answered".
-	Publish(ctx context.Context) error
-	// SetAttributes adds to or changes the participant's attributes.
-	SetAttributes(attributes map[string]string) error
-	// Ready is closed once another participant can talk with the caller.
-	Ready() <-chan struct{}
-	// Done is closed when the participant is no longer in the room, whoever decided that.
-	Done() <-chan struct{}
-	// Reason says why, after Done.
-	Reason() Reason
-	// Leave waits until the participant has left. Calling it again does nothing.
-	Leave(Departure) error
-}
-
-// Graph is Meta's calling API, bound to one call and its credentials.
-type Graph interface {
-	// PreAccept hands Meta our SDP answer while the caller still hears ringing.
-	PreAccept(ctx context.Context) error
-	// Accept answers the call, with the same SDP.
-	Accept(ctx context.Context) error
-	// Reject declines a call that we never answered. A call that is over already is a success.
-	Reject(ctx context.Context) error
-	// Terminate ends a call. It tries again until Meta took it or ctx ends. A call that is over already is a success.
-	Terminate(ctx context.Context) error
-}
-
 // Timeouts bound the stages of a call. Zero values are not allowed: see DefaultTimeouts.
 type Timeouts struct {
 	// Connect bounds ICE and DTLS with Meta, from our answer (inbound).

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/transport/v5"
 	"github.com/pion/transport/v5/stdnet"
@@ -262,90 +261,6 @@ func TestEventsAndStrangersStayOutOfTheAudio(t *testing.T) {
 	require.EqualValues(t, 3, st.Events)
 	require.EqualValues(t, 2, st.UnknownPayload, "one before and one after the first audio")
 	require.EqualValues(t, 3, st.ReceivedPackets)
-}
-
-func TestReportsFlow(t *testing.T) {
-	m := newMeta(t, newRelay(t))
-	l := connect(t, newStack(t, loopback()), m)
-	m.until("a report by itself, before the gate is open", func() bool { return len(m.rtcp) > 0 })
-	require.NoError(t, m.session.WriteRTCP([]rtcp.Packet{&rtcp.SenderReport{SSRC: m.ssrc}}))
-	reportCame(t, l)
-	require.False(t, l.LastReceived().IsZero())
-}
-
-// reportCame waits for one from Meta, of which the leg only keeps count.
-func reportCame(t *testing.T, l *metaleg.Leg) {
-	t.Helper()
-	deadline := time.After(patience)
-	for l.Stats().ReceivedRTCP == 0 {
-		select {
-		case <-deadline:
-			require.FailNow(t, "Meta's report never came")
-		default:
-			runtime.Gosched()
-		}
-	}
-}
-
-func TestReportsOnTheWire(t *testing.T) {
-	m := newMeta(t, newRelay(t))
-	l := connect(t, newStack(t, loopback()), m)
-	l.HoldReports()
-	heard := newEar()
-	l.SetSink(heard)
-	report := func() []rtcp.Packet {
-		m.mu.Lock()
-		m.rtcp = nil
-		m.mu.Unlock()
-		l.Report()
-		m.until("a report", func() bool { return len(m.rtcp) > 0 })
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		return m.rtcp[len(m.rtcp)-1]
-	}
-
-	silent := report()
-	require.Len(t, silent, 2)
-	require.IsType(t, &rtcp.ReceiverReport{}, silent[0])
-	require.Empty(t, silent[0].(*rtcp.ReceiverReport).Reports, "nothing came, so there is nothing to tell") //nolint:forcetypeassert // just checked
-
-	l.Open()
-	l.HoldReports()
-	require.NoError(t, l.WriteRTP(packet(1, "abc")))
-	require.NoError(t, l.WriteRTP(packet(2, "defg")))
-	require.NoError(t, m.session.WriteRTCP([]rtcp.Packet{&rtcp.SenderReport{SSRC: m.ssrc, NTPTime: 0x0000AAAABBBB0000}}))
-	m.say("x", 1)
-	m.seq++ // lost on the way
-	m.say("x", 2)
-	heard.waitFor(t, 3)
-	reportCame(t, l)
-
-	got := report()
-	require.Len(t, got, 3)
-	sr, ok := got[0].(*rtcp.SenderReport)
-	require.True(t, ok, "the sender's report comes first (RFC 3550 section 6.1)")
-	m.until("our audio", func() bool { return len(m.heard) > 0 })
-	m.mu.Lock()
-	ssrc := m.heard[0].SSRC
-	m.mu.Unlock()
-	require.Equal(t, ssrc, sr.SSRC)
-	require.EqualValues(t, 2, sr.PacketCount)
-	require.EqualValues(t, 7, sr.OctetCount)
-	require.GreaterOrEqual(t, sr.RTPTime, uint32(2*960))
-	require.InDelta(t, float64(time.Now().Unix()+2_208_988_800), float64(sr.NTPTime>>32), patience.Seconds())
-	rr, ok := got[1].(*rtcp.ReceiverReport)
-	require.True(t, ok)
-	require.Equal(t, ssrc, rr.SSRC)
-	require.Len(t, rr.Reports, 1)
-	block := rr.Reports[0]
-	require.Equal(t, m.ssrc, block.SSRC)
-	require.EqualValues(t, 256/4, block.FractionLost)
-	require.EqualValues(t, 1, block.TotalLost)
-	require.EqualValues(t, m.seq, block.LastSequenceNumber)
-	require.EqualValues(t, 0xAAAABBBB, block.LastSenderReport)
-	require.Equal(t, &rtcp.SourceDescription{Chunks: []rtcp.SourceDescriptionChunk{{
-		Source: ssrc, Items: []rtcp.SourceDescriptionItem{{Type: rtcp.SDESCNAME, Text: "livekit-connector"}},
-	}}}, got[2], "the name is that of the SDP")
 }
 
 // Whatever the number a stream has, it is Meta's: nobody else has the keys.
