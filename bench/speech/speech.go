@@ -5,10 +5,10 @@ package speech
 import (
 	"bytes"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
+	"github.com/livekit-connector/livekit-connector/internal/livekittest"
 	"github.com/livekit-connector/livekit-connector/media/opus"
 	"github.com/livekit-connector/livekit-connector/media/resample/soxr"
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/hearing"
@@ -77,20 +77,7 @@ func load(file string, o opus.EncoderOptions) (*Clip, error) {
 			return nil, fmt.Errorf("encode speech: %w", err)
 		}
 		c.Packets = append(c.Packets, bytes.Clone(buf[:n]))
-		c.Levels = append(c.Levels, level(samples))
+		c.Levels = append(c.Levels, livekittest.Level(samples))
 	}
 	return c, nil
-}
-
-// level is the loudness of a frame in -dBov, 127 for silence.
-func level(pcm []int16) uint8 {
-	var sum float64
-	for _, s := range pcm {
-		sum += float64(s) * float64(s)
-	}
-	if sum == 0 {
-		return 127
-	}
-	dBov := 20 * math.Log10(math.Sqrt(sum/float64(len(pcm)))/32768)
-	return uint8(min(127, max(0, math.Round(-dBov))))
 }
