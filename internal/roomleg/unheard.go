@@ -46,8 +46,9 @@ func (r Refusal) String() string {
 //
 // LiveKit's clients publish Opus as RED (RFC 2198) where they can. livekit-server repairs with it what was lost on the way
 // from the publisher, and hands the primary encoding on to subscribers that did not offer RED: that is what we do, because
-// the way from the server to us is short, NACK repairs it, and two copies of each frame cost twice the packets' bytes. Seen
-// with server 1.13.5: a subscriber on a single peer connection gets plain Opus even if it offers RED.
+// the way from the server to us is short, and two copies of each frame cost twice the packets' bytes. What is lost on that
+// way stays lost, except for what Opus says twice: the SDK asks for video alone again. Seen with server 1.13.5: a
+// subscriber on a single peer connection gets plain Opus even if it offers RED.
 //
 // PCMU and PCMA tracks come as they are; the server transcodes nothing.
 //

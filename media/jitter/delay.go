@@ -30,6 +30,10 @@ const (
 	// redundancyMemory is how many packets without redundancy end the hope for it:
 	// encoders leave it out in pauses.
 	redundancyMemory = 500
+	// redundantLate is how much later than a packet's length its redundancy counts as
+	// there: a margin of just the one packet would be won and lost with each
+	// millisecond that either side's clock is off.
+	redundantLate = 2 * time.Millisecond
 	// lateWithRedundancy is the share of packets that may be late even if what
 	// they said can be had, coarser, from the next one.
 	lateWithRedundancy = 0.05
@@ -164,11 +168,11 @@ func (d *delays) pair(seq int64, late time.Duration, redundant bool, packet time
 	case steps <= 0: // overtaken by one that has settled it
 		return
 	case steps == 1 && redundant:
-		d.heard.add(min(p.late, late+packet), d.weight)
+		d.heard.add(min(p.late, late+packet+redundantLate), d.weight)
 	default:
 		d.heard.add(p.late, d.weight)
 		if steps > 1 && redundant {
-			d.heard.add(late+packet, d.weight)
+			d.heard.add(late+packet+redundantLate, d.weight)
 		}
 	}
 	p.ok, p.seq, p.late = true, seq, late
@@ -227,7 +231,7 @@ func (d *delays) settle(next, packet time.Duration) {
 		d.grow()
 		d.arrived.add(late, d.weight)
 		if d.poor < redundancyMemory {
-			d.heard.add(min(late, next+packet), d.weight)
+			d.heard.add(min(late, next+packet+redundantLate), d.weight)
 		} else {
 			d.heard.add(late, d.weight)
 		}

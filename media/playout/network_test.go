@@ -261,8 +261,8 @@ func TestDelayAndConcealment(t *testing.T) {
 		silent    float64 // bursts longer than a tenth of a second
 	}{
 		{network{name: "clean"}, 12 * ms, 21 * ms, 0, 0},
-		{network{name: "0 ms, 5 %", loss: 0.05}, 31 * ms, 39 * ms, 0.4, 0},
-		{network{name: "0 ms, 20 % bursty", loss: 0.2, burst: 3}, 31 * ms, 39 * ms, 14.5, 4},
+		{network{name: "0 ms, 5 %", loss: 0.05}, 32 * ms, 41 * ms, 0.4, 0},
+		{network{name: "0 ms, 20 % bursty", loss: 0.2, burst: 3}, 32 * ms, 41 * ms, 14.5, 4},
 		{network{name: "30 ms, 0 %", jitter: 30 * ms, reord: true}, 51 * ms, 66 * ms, 0.1, 0},
 		{network{name: "30 ms, 5 %", jitter: 30 * ms, loss: 0.05, reord: true}, 54 * ms, 66 * ms, 0.7, 0},
 		{network{name: "30 ms, 5 %, in order", jitter: 30 * ms, loss: 0.05}, 60 * ms, 75 * ms, 0.7, 0},
