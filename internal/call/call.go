@@ -202,6 +202,9 @@ func (c *Call) ID() string { return c.opts.ID }
 // Direction says who called whom.
 func (c *Call) Direction() Direction { return c.opts.Direction }
 
+// Started is when the request that made the call arrived.
+func (c *Call) Started() time.Time { return c.started }
+
 // Joined is closed once the call's participant is in the room.
 func (c *Call) Joined() <-chan struct{} { return c.joined }
 

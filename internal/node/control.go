@@ -41,7 +41,11 @@ func (n *Node) ConnectCall(
 	r := req.GetRequest()
 	ctx, cancel := until(ctx, req)
 	defer cancel()
-	e, err := n.steer(ctx, r.GetWhatsappCallId(), req.GetApiKey())
+	steer := n.steer
+	if req.GetFromMeta() {
+		steer = func(ctx context.Context, id, _ string) (*entry, error) { return n.table.find(ctx, id) }
+	}
+	e, err := steer(ctx, r.GetWhatsappCallId(), req.GetApiKey())
 	if err != nil {
 		return nil, rpcError(err)
 	}

@@ -12,6 +12,7 @@ import (
 	_ "github.com/livekit/psrpc/protoc-gen-psrpc/options"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -24,6 +25,61 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+type ReportCallRequest_Event int32
+
+const (
+	ReportCallRequest_UNKNOWN    ReportCallRequest_Event = 0
+	ReportCallRequest_RINGING    ReportCallRequest_Event = 1
+	ReportCallRequest_ACCEPTED   ReportCallRequest_Event = 2
+	ReportCallRequest_REJECTED   ReportCallRequest_Event = 3
+	ReportCallRequest_TERMINATED ReportCallRequest_Event = 4
+)
+
+// Enum value maps for ReportCallRequest_Event.
+var (
+	ReportCallRequest_Event_name = map[int32]string{
+		0: "UNKNOWN",
+		1: "RINGING",
+		2: "ACCEPTED",
+		3: "REJECTED",
+		4: "TERMINATED",
+	}
+	ReportCallRequest_Event_value = map[string]int32{
+		"UNKNOWN":    0,
+		"RINGING":    1,
+		"ACCEPTED":   2,
+		"REJECTED":   3,
+		"TERMINATED": 4,
+	}
+)
+
+func (x ReportCallRequest_Event) Enum() *ReportCallRequest_Event {
+	p := new(ReportCallRequest_Event)
+	*p = x
+	return p
+}
+
+func (x ReportCallRequest_Event) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ReportCallRequest_Event) Descriptor() protoreflect.EnumDescriptor {
+	return file_connector_internal_proto_enumTypes[0].Descriptor()
+}
+
+func (ReportCallRequest_Event) Type() protoreflect.EnumType {
+	return &file_connector_internal_proto_enumTypes[0]
+}
+
+func (x ReportCallRequest_Event) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ReportCallRequest_Event.Descriptor instead.
+func (ReportCallRequest_Event) EnumDescriptor() ([]byte, []int) {
+	return file_connector_internal_proto_rawDescGZIP(), []int{7, 0}
+}
 
 type StartCallRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -39,7 +95,9 @@ type StartCallRequest struct {
 	// When the API front received the request.
 	ReceivedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
 	// When the caller will have stopped listening: the answer must be sent before that.
-	AnswerBy      *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=answer_by,json=answerBy,proto3" json:"answer_by,omitempty"`
+	AnswerBy *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=answer_by,json=answerBy,proto3" json:"answer_by,omitempty"`
+	// What a request of livekit.Connector cannot say; absent for requests of applications.
+	Plan          *CallPlan `protobuf:"bytes,7,opt,name=plan,proto3" json:"plan,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -127,6 +185,13 @@ func (x *StartCallRequest) GetAnswerBy() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *StartCallRequest) GetPlan() *CallPlan {
+	if x != nil {
+		return x.Plan
+	}
+	return nil
+}
+
 type isStartCallRequest_Call interface {
 	isStartCallRequest_Call()
 }
@@ -143,6 +208,106 @@ func (*StartCallRequest_Dial) isStartCallRequest_Call() {}
 
 func (*StartCallRequest_Accept) isStartCallRequest_Call() {}
 
+// CallPlan is what a dispatch rule says beyond a request of livekit.Connector.
+type CallPlan struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the rule, for logs and for whoever asks about the call.
+	Rule string `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
+	// Used only if the call's join creates the room. Its name and agents are those of the request.
+	Room *livekit.RoomConfiguration `protobuf:"bytes,2,opt,name=room,proto3" json:"room,omitempty"`
+	// How long the answered call may last; absent means the node's own bound.
+	MaxDuration *durationpb.Duration `protobuf:"bytes,3,opt,name=max_duration,json=maxDuration,proto3" json:"max_duration,omitempty"`
+	// How long the caller may be alone in the room once somebody has been there; absent means the node's own bound,
+	// zero means for ever.
+	AloneTimeout *durationpb.Duration `protobuf:"bytes,4,opt,name=alone_timeout,json=aloneTimeout,proto3" json:"alone_timeout,omitempty"`
+	// Answer the call even if nobody came into the room in time.
+	AnswerAlone bool `protobuf:"varint,5,opt,name=answer_alone,json=answerAlone,proto3" json:"answer_alone,omitempty"`
+	// What the user's call button or link said.
+	CtaPayload      string `protobuf:"bytes,6,opt,name=cta_payload,json=ctaPayload,proto3" json:"cta_payload,omitempty"`
+	DeeplinkPayload string `protobuf:"bytes,7,opt,name=deeplink_payload,json=deeplinkPayload,proto3" json:"deeplink_payload,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *CallPlan) Reset() {
+	*x = CallPlan{}
+	mi := &file_connector_internal_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallPlan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallPlan) ProtoMessage() {}
+
+func (x *CallPlan) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_internal_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallPlan.ProtoReflect.Descriptor instead.
+func (*CallPlan) Descriptor() ([]byte, []int) {
+	return file_connector_internal_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *CallPlan) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *CallPlan) GetRoom() *livekit.RoomConfiguration {
+	if x != nil {
+		return x.Room
+	}
+	return nil
+}
+
+func (x *CallPlan) GetMaxDuration() *durationpb.Duration {
+	if x != nil {
+		return x.MaxDuration
+	}
+	return nil
+}
+
+func (x *CallPlan) GetAloneTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.AloneTimeout
+	}
+	return nil
+}
+
+func (x *CallPlan) GetAnswerAlone() bool {
+	if x != nil {
+		return x.AnswerAlone
+	}
+	return false
+}
+
+func (x *CallPlan) GetCtaPayload() string {
+	if x != nil {
+		return x.CtaPayload
+	}
+	return ""
+}
+
+func (x *CallPlan) GetDeeplinkPayload() string {
+	if x != nil {
+		return x.DeeplinkPayload
+	}
+	return ""
+}
+
 type StartCallResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	CallId        string                 `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
@@ -153,7 +318,7 @@ type StartCallResponse struct {
 
 func (x *StartCallResponse) Reset() {
 	*x = StartCallResponse{}
-	mi := &file_connector_internal_proto_msgTypes[1]
+	mi := &file_connector_internal_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -165,7 +330,7 @@ func (x *StartCallResponse) String() string {
 func (*StartCallResponse) ProtoMessage() {}
 
 func (x *StartCallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_internal_proto_msgTypes[1]
+	mi := &file_connector_internal_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -178,7 +343,7 @@ func (x *StartCallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartCallResponse.ProtoReflect.Descriptor instead.
 func (*StartCallResponse) Descriptor() ([]byte, []int) {
-	return file_connector_internal_proto_rawDescGZIP(), []int{1}
+	return file_connector_internal_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *StartCallResponse) GetCallId() string {
@@ -196,18 +361,20 @@ func (x *StartCallResponse) GetRoomName() string {
 }
 
 type ConnectCallRequest struct {
-	state         protoimpl.MessageState              `protogen:"open.v1"`
-	Request       *livekit.ConnectWhatsAppCallRequest `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
-	ApiKey        string                              `protobuf:"bytes,2,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
-	ReceivedAt    *timestamppb.Timestamp              `protobuf:"bytes,3,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
-	AnswerBy      *timestamppb.Timestamp              `protobuf:"bytes,4,opt,name=answer_by,json=answerBy,proto3" json:"answer_by,omitempty"`
+	state      protoimpl.MessageState              `protogen:"open.v1"`
+	Request    *livekit.ConnectWhatsAppCallRequest `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	ApiKey     string                              `protobuf:"bytes,2,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	ReceivedAt *timestamppb.Timestamp              `protobuf:"bytes,3,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
+	AnswerBy   *timestamppb.Timestamp              `protobuf:"bytes,4,opt,name=answer_by,json=answerBy,proto3" json:"answer_by,omitempty"`
+	// The answer comes from Meta's own webhook, its signature verified: no API key has to match.
+	FromMeta      bool `protobuf:"varint,5,opt,name=from_meta,json=fromMeta,proto3" json:"from_meta,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ConnectCallRequest) Reset() {
 	*x = ConnectCallRequest{}
-	mi := &file_connector_internal_proto_msgTypes[2]
+	mi := &file_connector_internal_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -219,7 +386,7 @@ func (x *ConnectCallRequest) String() string {
 func (*ConnectCallRequest) ProtoMessage() {}
 
 func (x *ConnectCallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_internal_proto_msgTypes[2]
+	mi := &file_connector_internal_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -232,7 +399,7 @@ func (x *ConnectCallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnectCallRequest.ProtoReflect.Descriptor instead.
 func (*ConnectCallRequest) Descriptor() ([]byte, []int) {
-	return file_connector_internal_proto_rawDescGZIP(), []int{2}
+	return file_connector_internal_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ConnectCallRequest) GetRequest() *livekit.ConnectWhatsAppCallRequest {
@@ -263,6 +430,13 @@ func (x *ConnectCallRequest) GetAnswerBy() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *ConnectCallRequest) GetFromMeta() bool {
+	if x != nil {
+		return x.FromMeta
+	}
+	return false
+}
+
 type ConnectCallResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -271,7 +445,7 @@ type ConnectCallResponse struct {
 
 func (x *ConnectCallResponse) Reset() {
 	*x = ConnectCallResponse{}
-	mi := &file_connector_internal_proto_msgTypes[3]
+	mi := &file_connector_internal_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -283,7 +457,7 @@ func (x *ConnectCallResponse) String() string {
 func (*ConnectCallResponse) ProtoMessage() {}
 
 func (x *ConnectCallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_internal_proto_msgTypes[3]
+	mi := &file_connector_internal_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -296,7 +470,7 @@ func (x *ConnectCallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnectCallResponse.ProtoReflect.Descriptor instead.
 func (*ConnectCallResponse) Descriptor() ([]byte, []int) {
-	return file_connector_internal_proto_rawDescGZIP(), []int{3}
+	return file_connector_internal_proto_rawDescGZIP(), []int{4}
 }
 
 type DisconnectCallRequest struct {
@@ -309,7 +483,7 @@ type DisconnectCallRequest struct {
 
 func (x *DisconnectCallRequest) Reset() {
 	*x = DisconnectCallRequest{}
-	mi := &file_connector_internal_proto_msgTypes[4]
+	mi := &file_connector_internal_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -321,7 +495,7 @@ func (x *DisconnectCallRequest) String() string {
 func (*DisconnectCallRequest) ProtoMessage() {}
 
 func (x *DisconnectCallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_internal_proto_msgTypes[4]
+	mi := &file_connector_internal_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -334,7 +508,7 @@ func (x *DisconnectCallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisconnectCallRequest.ProtoReflect.Descriptor instead.
 func (*DisconnectCallRequest) Descriptor() ([]byte, []int) {
-	return file_connector_internal_proto_rawDescGZIP(), []int{4}
+	return file_connector_internal_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *DisconnectCallRequest) GetRequest() *livekit.DisconnectWhatsAppCallRequest {
@@ -359,7 +533,7 @@ type DisconnectCallResponse struct {
 
 func (x *DisconnectCallResponse) Reset() {
 	*x = DisconnectCallResponse{}
-	mi := &file_connector_internal_proto_msgTypes[5]
+	mi := &file_connector_internal_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -371,7 +545,7 @@ func (x *DisconnectCallResponse) String() string {
 func (*DisconnectCallResponse) ProtoMessage() {}
 
 func (x *DisconnectCallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_internal_proto_msgTypes[5]
+	mi := &file_connector_internal_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -384,7 +558,949 @@ func (x *DisconnectCallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisconnectCallResponse.ProtoReflect.Descriptor instead.
 func (*DisconnectCallResponse) Descriptor() ([]byte, []int) {
-	return file_connector_internal_proto_rawDescGZIP(), []int{5}
+	return file_connector_internal_proto_rawDescGZIP(), []int{6}
+}
+
+// ReportCallRequest is what Meta said of a call in a webhook whose signature was verified.
+type ReportCallRequest struct {
+	state  protoimpl.MessageState  `protogen:"open.v1"`
+	CallId string                  `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	Event  ReportCallRequest_Event `protobuf:"varint,2,opt,name=event,proto3,enum=connector.ReportCallRequest_Event" json:"event,omitempty"`
+	// Meta's time of the event, in whole seconds.
+	At *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	// Of a terminate that Meta explains: its error code and title.
+	ErrorCode  int32  `protobuf:"varint,4,opt,name=error_code,json=errorCode,proto3" json:"error_code,omitempty"`
+	ErrorTitle string `protobuf:"bytes,5,opt,name=error_title,json=errorTitle,proto3" json:"error_title,omitempty"`
+	// Of a terminate: when the call was answered and how long it lasted, by Meta's count; absent if it never was.
+	AnsweredAt    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=answered_at,json=answeredAt,proto3" json:"answered_at,omitempty"`
+	Duration      *durationpb.Duration   `protobuf:"bytes,7,opt,name=duration,proto3" json:"duration,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportCallRequest) Reset() {
+	*x = ReportCallRequest{}
+	mi := &file_connector_internal_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportCallRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportCallRequest) ProtoMessage() {}
+
+func (x *ReportCallRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_internal_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportCallRequest.ProtoReflect.Descriptor instead.
+func (*ReportCallRequest) Descriptor() ([]byte, []int) {
+	return file_connector_internal_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ReportCallRequest) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+func (x *ReportCallRequest) GetEvent() ReportCallRequest_Event {
+	if x != nil {
+		return x.Event
+	}
+	return ReportCallRequest_UNKNOWN
+}
+
+func (x *ReportCallRequest) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *ReportCallRequest) GetErrorCode() int32 {
+	if x != nil {
+		return x.ErrorCode
+	}
+	return 0
+}
+
+func (x *ReportCallRequest) GetErrorTitle() string {
+	if x != nil {
+		return x.ErrorTitle
+	}
+	return ""
+}
+
+func (x *ReportCallRequest) GetAnsweredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AnsweredAt
+	}
+	return nil
+}
+
+func (x *ReportCallRequest) GetDuration() *durationpb.Duration {
+	if x != nil {
+		return x.Duration
+	}
+	return nil
+}
+
+type ReportCallResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportCallResponse) Reset() {
+	*x = ReportCallResponse{}
+	mi := &file_connector_internal_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportCallResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportCallResponse) ProtoMessage() {}
+
+func (x *ReportCallResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_internal_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportCallResponse.ProtoReflect.Descriptor instead.
+func (*ReportCallResponse) Descriptor() ([]byte, []int) {
+	return file_connector_internal_proto_rawDescGZIP(), []int{8}
+}
+
+type GetCallRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	CallId string                 `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	// Only calls made with this key are told about.
+	ApiKey        string `protobuf:"bytes,2,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCallRequest) Reset() {
+	*x = GetCallRequest{}
+	mi := &file_connector_internal_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCallRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCallRequest) ProtoMessage() {}
+
+func (x *GetCallRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_internal_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCallRequest.ProtoReflect.Descriptor instead.
+func (*GetCallRequest) Descriptor() ([]byte, []int) {
+	return file_connector_internal_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *GetCallRequest) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+func (x *GetCallRequest) GetApiKey() string {
+	if x != nil {
+		return x.ApiKey
+	}
+	return ""
+}
+
+type GetCallResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Call          *CallRecord            `protobuf:"bytes,1,opt,name=call,proto3" json:"call,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCallResponse) Reset() {
+	*x = GetCallResponse{}
+	mi := &file_connector_internal_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCallResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCallResponse) ProtoMessage() {}
+
+func (x *GetCallResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_internal_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCallResponse.ProtoReflect.Descriptor instead.
+func (*GetCallResponse) Descriptor() ([]byte, []int) {
+	return file_connector_internal_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *GetCallResponse) GetCall() *CallRecord {
+	if x != nil {
+		return x.Call
+	}
+	return nil
+}
+
+type ListCallsRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	ApiKey string                 `protobuf:"bytes,1,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	// Calls that are over, too.
+	Ended         bool `protobuf:"varint,2,opt,name=ended,proto3" json:"ended,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCallsRequest) Reset() {
+	*x = ListCallsRequest{}
+	mi := &file_connector_internal_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCallsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCallsRequest) ProtoMessage() {}
+
+func (x *ListCallsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_internal_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCallsRequest.ProtoReflect.Descriptor instead.
+func (*ListCallsRequest) Descriptor() ([]byte, []int) {
+	return file_connector_internal_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ListCallsRequest) GetApiKey() string {
+	if x != nil {
+		return x.ApiKey
+	}
+	return ""
+}
+
+func (x *ListCallsRequest) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
+}
+
+type ListCallsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Newest first. Without diagnosis and audio.
+	Calls         []*CallRecord `protobuf:"bytes,1,rep,name=calls,proto3" json:"calls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCallsResponse) Reset() {
+	*x = ListCallsResponse{}
+	mi := &file_connector_internal_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCallsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCallsResponse) ProtoMessage() {}
+
+func (x *ListCallsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_internal_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCallsResponse.ProtoReflect.Descriptor instead.
+func (*ListCallsResponse) Descriptor() ([]byte, []int) {
+	return file_connector_internal_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ListCallsResponse) GetCalls() []*CallRecord {
+	if x != nil {
+		return x.Calls
+	}
+	return nil
+}
+
+// CallRecord is what is known of one call.
+type CallRecord struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	CallId string                 `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	// "inbound" or "outbound".
+	Direction string `protobuf:"bytes,2,opt,name=direction,proto3" json:"direction,omitempty"`
+	// A call's state as the log has it: "offered", "ringing", "active", "ended" and so on.
+	State               string            `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	RoomName            string            `protobuf:"bytes,4,opt,name=room_name,json=roomName,proto3" json:"room_name,omitempty"`
+	ParticipantIdentity string            `protobuf:"bytes,5,opt,name=participant_identity,json=participantIdentity,proto3" json:"participant_identity,omitempty"`
+	ParticipantName     string            `protobuf:"bytes,6,opt,name=participant_name,json=participantName,proto3" json:"participant_name,omitempty"`
+	Attributes          map[string]string `protobuf:"bytes,7,rep,name=attributes,proto3" json:"attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	PhoneNumberId       string            `protobuf:"bytes,8,opt,name=phone_number_id,json=phoneNumberId,proto3" json:"phone_number_id,omitempty"`
+	// The dispatch rule that took the call, if one did.
+	Rule       string                 `protobuf:"bytes,9,opt,name=rule,proto3" json:"rule,omitempty"`
+	NodeId     string                 `protobuf:"bytes,10,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	CreatedAt  *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	AnsweredAt *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=answered_at,json=answeredAt,proto3" json:"answered_at,omitempty"`
+	EndedAt    *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	// Why the call ended and the class of that; empty while it lives.
+	EndReason string `protobuf:"bytes,14,opt,name=end_reason,json=endReason,proto3" json:"end_reason,omitempty"`
+	EndResult string `protobuf:"bytes,15,opt,name=end_result,json=endResult,proto3" json:"end_result,omitempty"`
+	// What went wrong, in words.
+	EndError string `protobuf:"bytes,16,opt,name=end_error,json=endError,proto3" json:"end_error,omitempty"`
+	// What Meta said was wrong.
+	MetaErrorCode int32  `protobuf:"varint,17,opt,name=meta_error_code,json=metaErrorCode,proto3" json:"meta_error_code,omitempty"`
+	MetaError     string `protobuf:"bytes,18,opt,name=meta_error,json=metaError,proto3" json:"meta_error,omitempty"`
+	// What happened when, in order.
+	Timeline []*CallStage `protobuf:"bytes,19,rep,name=timeline,proto3" json:"timeline,omitempty"`
+	Audio    *CallAudio   `protobuf:"bytes,20,opt,name=audio,proto3" json:"audio,omitempty"`
+	// What is wrong with the call's sound, worst first; empty if nothing is.
+	Diagnosis     []*CallFinding `protobuf:"bytes,21,rep,name=diagnosis,proto3" json:"diagnosis,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallRecord) Reset() {
+	*x = CallRecord{}
+	mi := &file_connector_internal_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallRecord) ProtoMessage() {}
+
+func (x *CallRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_internal_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallRecord.ProtoReflect.Descriptor instead.
+func (*CallRecord) Descriptor() ([]byte, []int) {
+	return file_connector_internal_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *CallRecord) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+func (x *CallRecord) GetDirection() string {
+	if x != nil {
+		return x.Direction
+	}
+	return ""
+}
+
+func (x *CallRecord) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *CallRecord) GetRoomName() string {
+	if x != nil {
+		return x.RoomName
+	}
+	return ""
+}
+
+func (x *CallRecord) GetParticipantIdentity() string {
+	if x != nil {
+		return x.ParticipantIdentity
+	}
+	return ""
+}
+
+func (x *CallRecord) GetParticipantName() string {
+	if x != nil {
+		return x.ParticipantName
+	}
+	return ""
+}
+
+func (x *CallRecord) GetAttributes() map[string]string {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
+func (x *CallRecord) GetPhoneNumberId() string {
+	if x != nil {
+		return x.PhoneNumberId
+	}
+	return ""
+}
+
+func (x *CallRecord) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *CallRecord) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *CallRecord) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *CallRecord) GetAnsweredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AnsweredAt
+	}
+	return nil
+}
+
+func (x *CallRecord) GetEndedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndedAt
+	}
+	return nil
+}
+
+func (x *CallRecord) GetEndReason() string {
+	if x != nil {
+		return x.EndReason
+	}
+	return ""
+}
+
+func (x *CallRecord) GetEndResult() string {
+	if x != nil {
+		return x.EndResult
+	}
+	return ""
+}
+
+func (x *CallRecord) GetEndError() string {
+	if x != nil {
+		return x.EndError
+	}
+	return ""
+}
+
+func (x *CallRecord) GetMetaErrorCode() int32 {
+	if x != nil {
+		return x.MetaErrorCode
+	}
+	return 0
+}
+
+func (x *CallRecord) GetMetaError() string {
+	if x != nil {
+		return x.MetaError
+	}
+	return ""
+}
+
+func (x *CallRecord) GetTimeline() []*CallStage {
+	if x != nil {
+		return x.Timeline
+	}
+	return nil
+}
+
+func (x *CallRecord) GetAudio() *CallAudio {
+	if x != nil {
+		return x.Audio
+	}
+	return nil
+}
+
+func (x *CallRecord) GetDiagnosis() []*CallFinding {
+	if x != nil {
+		return x.Diagnosis
+	}
+	return nil
+}
+
+type CallStage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stage         string                 `protobuf:"bytes,1,opt,name=stage,proto3" json:"stage,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallStage) Reset() {
+	*x = CallStage{}
+	mi := &file_connector_internal_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallStage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallStage) ProtoMessage() {}
+
+func (x *CallStage) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_internal_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallStage.ProtoReflect.Descriptor instead.
+func (*CallStage) Descriptor() ([]byte, []int) {
+	return file_connector_internal_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *CallStage) GetStage() string {
+	if x != nil {
+		return x.Stage
+	}
+	return ""
+}
+
+func (x *CallStage) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// CallAudio is what became of a call's sound so far.
+type CallAudio struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// With Meta: "opus", "pcmu" or "pcma".
+	Codec   string     `protobuf:"bytes,1,opt,name=codec,proto3" json:"codec,omitempty"`
+	Ice     *IcePair   `protobuf:"bytes,2,opt,name=ice,proto3" json:"ice,omitempty"`
+	ToPhone *AudioFlow `protobuf:"bytes,3,opt,name=to_phone,json=toPhone,proto3" json:"to_phone,omitempty"`
+	ToRoom  *AudioFlow `protobuf:"bytes,4,opt,name=to_room,json=toRoom,proto3" json:"to_room,omitempty"`
+	// Round trip to Meta, from its reports.
+	RoundTrip     *durationpb.Duration `protobuf:"bytes,5,opt,name=round_trip,json=roundTrip,proto3" json:"round_trip,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallAudio) Reset() {
+	*x = CallAudio{}
+	mi := &file_connector_internal_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallAudio) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallAudio) ProtoMessage() {}
+
+func (x *CallAudio) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_internal_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallAudio.ProtoReflect.Descriptor instead.
+func (*CallAudio) Descriptor() ([]byte, []int) {
+	return file_connector_internal_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *CallAudio) GetCodec() string {
+	if x != nil {
+		return x.Codec
+	}
+	return ""
+}
+
+func (x *CallAudio) GetIce() *IcePair {
+	if x != nil {
+		return x.Ice
+	}
+	return nil
+}
+
+func (x *CallAudio) GetToPhone() *AudioFlow {
+	if x != nil {
+		return x.ToPhone
+	}
+	return nil
+}
+
+func (x *CallAudio) GetToRoom() *AudioFlow {
+	if x != nil {
+		return x.ToRoom
+	}
+	return nil
+}
+
+func (x *CallAudio) GetRoundTrip() *durationpb.Duration {
+	if x != nil {
+		return x.RoundTrip
+	}
+	return nil
+}
+
+// IcePair is the path to Meta that ICE chose.
+type IcePair struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// host, srflx, prflx or relay
+	LocalType     string `protobuf:"bytes,1,opt,name=local_type,json=localType,proto3" json:"local_type,omitempty"`
+	RemoteType    string `protobuf:"bytes,2,opt,name=remote_type,json=remoteType,proto3" json:"remote_type,omitempty"`
+	RemoteAddress string `protobuf:"bytes,3,opt,name=remote_address,json=remoteAddress,proto3" json:"remote_address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IcePair) Reset() {
+	*x = IcePair{}
+	mi := &file_connector_internal_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IcePair) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IcePair) ProtoMessage() {}
+
+func (x *IcePair) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_internal_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IcePair.ProtoReflect.Descriptor instead.
+func (*IcePair) Descriptor() ([]byte, []int) {
+	return file_connector_internal_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *IcePair) GetLocalType() string {
+	if x != nil {
+		return x.LocalType
+	}
+	return ""
+}
+
+func (x *IcePair) GetRemoteType() string {
+	if x != nil {
+		return x.RemoteType
+	}
+	return ""
+}
+
+func (x *IcePair) GetRemoteAddress() string {
+	if x != nil {
+		return x.RemoteAddress
+	}
+	return ""
+}
+
+type AudioFlow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Packets received from where the sound comes from, and sent to where it goes.
+	Received uint64 `protobuf:"varint,1,opt,name=received,proto3" json:"received,omitempty"`
+	Sent     uint64 `protobuf:"varint,2,opt,name=sent,proto3" json:"sent,omitempty"`
+	// Of the packets on the way between Meta and us: how many did not arrive, and their share.
+	Lost          uint64                 `protobuf:"varint,3,opt,name=lost,proto3" json:"lost,omitempty"`
+	Loss          float64                `protobuf:"fixed64,4,opt,name=loss,proto3" json:"loss,omitempty"`
+	Jitter        *durationpb.Duration   `protobuf:"bytes,5,opt,name=jitter,proto3" json:"jitter,omitempty"`
+	FirstPacketAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=first_packet_at,json=firstPacketAt,proto3" json:"first_packet_at,omitempty"`
+	LastPacketAt  *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=last_packet_at,json=lastPacketAt,proto3" json:"last_packet_at,omitempty"`
+	// How long packets were handed on as they came, sounds were mixed, and there was nothing to hear.
+	Relayed *durationpb.Duration `protobuf:"bytes,8,opt,name=relayed,proto3" json:"relayed,omitempty"`
+	Mixed   *durationpb.Duration `protobuf:"bytes,9,opt,name=mixed,proto3" json:"mixed,omitempty"`
+	Silent  *durationpb.Duration `protobuf:"bytes,10,opt,name=silent,proto3" json:"silent,omitempty"`
+	// Estimated opinion score (E-model), 1 to 4.5; zero if there is nothing to estimate from.
+	Mos           float64 `protobuf:"fixed64,11,opt,name=mos,proto3" json:"mos,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AudioFlow) Reset() {
+	*x = AudioFlow{}
+	mi := &file_connector_internal_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AudioFlow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AudioFlow) ProtoMessage() {}
+
+func (x *AudioFlow) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_internal_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AudioFlow.ProtoReflect.Descriptor instead.
+func (*AudioFlow) Descriptor() ([]byte, []int) {
+	return file_connector_internal_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *AudioFlow) GetReceived() uint64 {
+	if x != nil {
+		return x.Received
+	}
+	return 0
+}
+
+func (x *AudioFlow) GetSent() uint64 {
+	if x != nil {
+		return x.Sent
+	}
+	return 0
+}
+
+func (x *AudioFlow) GetLost() uint64 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
+}
+
+func (x *AudioFlow) GetLoss() float64 {
+	if x != nil {
+		return x.Loss
+	}
+	return 0
+}
+
+func (x *AudioFlow) GetJitter() *durationpb.Duration {
+	if x != nil {
+		return x.Jitter
+	}
+	return nil
+}
+
+func (x *AudioFlow) GetFirstPacketAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FirstPacketAt
+	}
+	return nil
+}
+
+func (x *AudioFlow) GetLastPacketAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastPacketAt
+	}
+	return nil
+}
+
+func (x *AudioFlow) GetRelayed() *durationpb.Duration {
+	if x != nil {
+		return x.Relayed
+	}
+	return nil
+}
+
+func (x *AudioFlow) GetMixed() *durationpb.Duration {
+	if x != nil {
+		return x.Mixed
+	}
+	return nil
+}
+
+func (x *AudioFlow) GetSilent() *durationpb.Duration {
+	if x != nil {
+		return x.Silent
+	}
+	return nil
+}
+
+func (x *AudioFlow) GetMos() float64 {
+	if x != nil {
+		return x.Mos
+	}
+	return 0
+}
+
+// CallFinding is one thing that is wrong.
+type CallFinding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A fixed name, such as "room_track_muted".
+	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	// "to_phone", "to_room" or "both".
+	Direction string `protobuf:"bytes,2,opt,name=direction,proto3" json:"direction,omitempty"`
+	// Where: "ice", "dtls", "gate", "meta", "room", "track", "media".
+	Layer string `protobuf:"bytes,3,opt,name=layer,proto3" json:"layer,omitempty"`
+	// What is wrong, and what to do about it, in plain words.
+	Problem       string `protobuf:"bytes,4,opt,name=problem,proto3" json:"problem,omitempty"`
+	Remedy        string `protobuf:"bytes,5,opt,name=remedy,proto3" json:"remedy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallFinding) Reset() {
+	*x = CallFinding{}
+	mi := &file_connector_internal_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallFinding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallFinding) ProtoMessage() {}
+
+func (x *CallFinding) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_internal_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallFinding.ProtoReflect.Descriptor instead.
+func (*CallFinding) Descriptor() ([]byte, []int) {
+	return file_connector_internal_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *CallFinding) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *CallFinding) GetDirection() string {
+	if x != nil {
+		return x.Direction
+	}
+	return ""
+}
+
+func (x *CallFinding) GetLayer() string {
+	if x != nil {
+		return x.Layer
+	}
+	return ""
+}
+
+func (x *CallFinding) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *CallFinding) GetRemedy() string {
+	if x != nil {
+		return x.Remedy
+	}
+	return ""
 }
 
 // ErrorMeta travels as the detail of a psrpc error. It becomes the "meta" of the Twirp error, where every SDK shows it.
@@ -397,7 +1513,7 @@ type ErrorMeta struct {
 
 func (x *ErrorMeta) Reset() {
 	*x = ErrorMeta{}
-	mi := &file_connector_internal_proto_msgTypes[6]
+	mi := &file_connector_internal_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -409,7 +1525,7 @@ func (x *ErrorMeta) String() string {
 func (*ErrorMeta) ProtoMessage() {}
 
 func (x *ErrorMeta) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_internal_proto_msgTypes[6]
+	mi := &file_connector_internal_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -422,7 +1538,7 @@ func (x *ErrorMeta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorMeta.ProtoReflect.Descriptor instead.
 func (*ErrorMeta) Descriptor() ([]byte, []int) {
-	return file_connector_internal_proto_rawDescGZIP(), []int{6}
+	return file_connector_internal_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ErrorMeta) GetMeta() map[string]string {
@@ -436,7 +1552,7 @@ var File_connector_internal_proto protoreflect.FileDescriptor
 
 const file_connector_internal_proto_rawDesc = "" +
 	"\n" +
-	"\x18connector_internal.proto\x12\tconnector\x1a\x1fgoogle/protobuf/timestamp.proto\x1a livekit_connector_whatsapp.proto\x1a\roptions.proto\"\xbe\x02\n" +
+	"\x18connector_internal.proto\x12\tconnector\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a livekit_connector_whatsapp.proto\x1a\x12livekit_room.proto\x1a\roptions.proto\"\xe7\x02\n" +
 	"\x10StartCallRequest\x126\n" +
 	"\x04dial\x18\x01 \x01(\v2 .livekit.DialWhatsAppCallRequestH\x00R\x04dial\x12<\n" +
 	"\x06accept\x18\x02 \x01(\v2\".livekit.AcceptWhatsAppCallRequestH\x00R\x06accept\x12\x17\n" +
@@ -445,32 +1561,148 @@ const file_connector_internal_proto_rawDesc = "" +
 	"request_id\x18\x04 \x01(\tR\trequestId\x12;\n" +
 	"\vreceived_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"receivedAt\x127\n" +
-	"\tanswer_by\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\banswerByB\x06\n" +
-	"\x04call\"I\n" +
+	"\tanswer_by\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\banswerBy\x12'\n" +
+	"\x04plan\x18\a \x01(\v2\x13.connector.CallPlanR\x04planB\x06\n" +
+	"\x04call\"\xbb\x02\n" +
+	"\bCallPlan\x12\x12\n" +
+	"\x04rule\x18\x01 \x01(\tR\x04rule\x12.\n" +
+	"\x04room\x18\x02 \x01(\v2\x1a.livekit.RoomConfigurationR\x04room\x12<\n" +
+	"\fmax_duration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\vmaxDuration\x12>\n" +
+	"\ralone_timeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\faloneTimeout\x12!\n" +
+	"\fanswer_alone\x18\x05 \x01(\bR\vanswerAlone\x12\x1f\n" +
+	"\vcta_payload\x18\x06 \x01(\tR\n" +
+	"ctaPayload\x12)\n" +
+	"\x10deeplink_payload\x18\a \x01(\tR\x0fdeeplinkPayload\"I\n" +
 	"\x11StartCallResponse\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x1b\n" +
-	"\troom_name\x18\x02 \x01(\tR\broomName\"\xe2\x01\n" +
+	"\troom_name\x18\x02 \x01(\tR\broomName\"\xff\x01\n" +
 	"\x12ConnectCallRequest\x12=\n" +
 	"\arequest\x18\x01 \x01(\v2#.livekit.ConnectWhatsAppCallRequestR\arequest\x12\x17\n" +
 	"\aapi_key\x18\x02 \x01(\tR\x06apiKey\x12;\n" +
 	"\vreceived_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"receivedAt\x127\n" +
-	"\tanswer_by\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\banswerBy\"\x15\n" +
+	"\tanswer_by\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\banswerBy\x12\x1b\n" +
+	"\tfrom_meta\x18\x05 \x01(\bR\bfromMeta\"\x15\n" +
 	"\x13ConnectCallResponse\"r\n" +
 	"\x15DisconnectCallRequest\x12@\n" +
 	"\arequest\x18\x01 \x01(\v2&.livekit.DisconnectWhatsAppCallRequestR\arequest\x12\x17\n" +
 	"\aapi_key\x18\x02 \x01(\tR\x06apiKey\"\x18\n" +
-	"\x16DisconnectCallResponse\"x\n" +
+	"\x16DisconnectCallResponse\"\x95\x03\n" +
+	"\x11ReportCallRequest\x12\x17\n" +
+	"\acall_id\x18\x01 \x01(\tR\x06callId\x128\n" +
+	"\x05event\x18\x02 \x01(\x0e2\".connector.ReportCallRequest.EventR\x05event\x12*\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x1d\n" +
+	"\n" +
+	"error_code\x18\x04 \x01(\x05R\terrorCode\x12\x1f\n" +
+	"\verror_title\x18\x05 \x01(\tR\n" +
+	"errorTitle\x12;\n" +
+	"\vanswered_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"answeredAt\x125\n" +
+	"\bduration\x18\a \x01(\v2\x19.google.protobuf.DurationR\bduration\"M\n" +
+	"\x05Event\x12\v\n" +
+	"\aUNKNOWN\x10\x00\x12\v\n" +
+	"\aRINGING\x10\x01\x12\f\n" +
+	"\bACCEPTED\x10\x02\x12\f\n" +
+	"\bREJECTED\x10\x03\x12\x0e\n" +
+	"\n" +
+	"TERMINATED\x10\x04\"\x14\n" +
+	"\x12ReportCallResponse\"B\n" +
+	"\x0eGetCallRequest\x12\x17\n" +
+	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x17\n" +
+	"\aapi_key\x18\x02 \x01(\tR\x06apiKey\"<\n" +
+	"\x0fGetCallResponse\x12)\n" +
+	"\x04call\x18\x01 \x01(\v2\x15.connector.CallRecordR\x04call\"A\n" +
+	"\x10ListCallsRequest\x12\x17\n" +
+	"\aapi_key\x18\x01 \x01(\tR\x06apiKey\x12\x14\n" +
+	"\x05ended\x18\x02 \x01(\bR\x05ended\"@\n" +
+	"\x11ListCallsResponse\x12+\n" +
+	"\x05calls\x18\x01 \x03(\v2\x15.connector.CallRecordR\x05calls\"\x94\a\n" +
+	"\n" +
+	"CallRecord\x12\x17\n" +
+	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x1c\n" +
+	"\tdirection\x18\x02 \x01(\tR\tdirection\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x1b\n" +
+	"\troom_name\x18\x04 \x01(\tR\broomName\x121\n" +
+	"\x14participant_identity\x18\x05 \x01(\tR\x13participantIdentity\x12)\n" +
+	"\x10participant_name\x18\x06 \x01(\tR\x0fparticipantName\x12E\n" +
+	"\n" +
+	"attributes\x18\a \x03(\v2%.connector.CallRecord.AttributesEntryR\n" +
+	"attributes\x12&\n" +
+	"\x0fphone_number_id\x18\b \x01(\tR\rphoneNumberId\x12\x12\n" +
+	"\x04rule\x18\t \x01(\tR\x04rule\x12\x17\n" +
+	"\anode_id\x18\n" +
+	" \x01(\tR\x06nodeId\x129\n" +
+	"\n" +
+	"created_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12;\n" +
+	"\vanswered_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"answeredAt\x125\n" +
+	"\bended_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12\x1d\n" +
+	"\n" +
+	"end_reason\x18\x0e \x01(\tR\tendReason\x12\x1d\n" +
+	"\n" +
+	"end_result\x18\x0f \x01(\tR\tendResult\x12\x1b\n" +
+	"\tend_error\x18\x10 \x01(\tR\bendError\x12&\n" +
+	"\x0fmeta_error_code\x18\x11 \x01(\x05R\rmetaErrorCode\x12\x1d\n" +
+	"\n" +
+	"meta_error\x18\x12 \x01(\tR\tmetaError\x120\n" +
+	"\btimeline\x18\x13 \x03(\v2\x14.connector.CallStageR\btimeline\x12*\n" +
+	"\x05audio\x18\x14 \x01(\v2\x14.connector.CallAudioR\x05audio\x124\n" +
+	"\tdiagnosis\x18\x15 \x03(\v2\x16.connector.CallFindingR\tdiagnosis\x1a=\n" +
+	"\x0fAttributesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"M\n" +
+	"\tCallStage\x12\x14\n" +
+	"\x05stage\x18\x01 \x01(\tR\x05stage\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xe1\x01\n" +
+	"\tCallAudio\x12\x14\n" +
+	"\x05codec\x18\x01 \x01(\tR\x05codec\x12$\n" +
+	"\x03ice\x18\x02 \x01(\v2\x12.connector.IcePairR\x03ice\x12/\n" +
+	"\bto_phone\x18\x03 \x01(\v2\x14.connector.AudioFlowR\atoPhone\x12-\n" +
+	"\ato_room\x18\x04 \x01(\v2\x14.connector.AudioFlowR\x06toRoom\x128\n" +
+	"\n" +
+	"round_trip\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\troundTrip\"p\n" +
+	"\aIcePair\x12\x1d\n" +
+	"\n" +
+	"local_type\x18\x01 \x01(\tR\tlocalType\x12\x1f\n" +
+	"\vremote_type\x18\x02 \x01(\tR\n" +
+	"remoteType\x12%\n" +
+	"\x0eremote_address\x18\x03 \x01(\tR\rremoteAddress\"\xc7\x03\n" +
+	"\tAudioFlow\x12\x1a\n" +
+	"\breceived\x18\x01 \x01(\x04R\breceived\x12\x12\n" +
+	"\x04sent\x18\x02 \x01(\x04R\x04sent\x12\x12\n" +
+	"\x04lost\x18\x03 \x01(\x04R\x04lost\x12\x12\n" +
+	"\x04loss\x18\x04 \x01(\x01R\x04loss\x121\n" +
+	"\x06jitter\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x06jitter\x12B\n" +
+	"\x0ffirst_packet_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\rfirstPacketAt\x12@\n" +
+	"\x0elast_packet_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\flastPacketAt\x123\n" +
+	"\arelayed\x18\b \x01(\v2\x19.google.protobuf.DurationR\arelayed\x12/\n" +
+	"\x05mixed\x18\t \x01(\v2\x19.google.protobuf.DurationR\x05mixed\x121\n" +
+	"\x06silent\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\x06silent\x12\x10\n" +
+	"\x03mos\x18\v \x01(\x01R\x03mos\"\x87\x01\n" +
+	"\vCallFinding\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x12\x1c\n" +
+	"\tdirection\x18\x02 \x01(\tR\tdirection\x12\x14\n" +
+	"\x05layer\x18\x03 \x01(\tR\x05layer\x12\x18\n" +
+	"\aproblem\x18\x04 \x01(\tR\aproblem\x12\x16\n" +
+	"\x06remedy\x18\x05 \x01(\tR\x06remedy\"x\n" +
 	"\tErrorMeta\x122\n" +
 	"\x04meta\x18\x01 \x03(\v2\x1e.connector.ErrorMeta.MetaEntryR\x04meta\x1a7\n" +
 	"\tMetaEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\xcb\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\xf1\x04\n" +
 	"\x11ConnectorInternal\x12[\n" +
 	"\tStartCall\x12\x1b.connector.StartCallRequest\x1a\x1c.connector.StartCallResponse\"\x13\xb2\x89\x01\x0f\x10\x01\x1a\t\x12\acluster@\x01\x12g\n" +
 	"\vConnectCall\x12\x1d.connector.ConnectCallRequest\x1a\x1e.connector.ConnectCallResponse\"\x19\xb2\x89\x01\x15\x10\x01\x1a\x11\n" +
 	"\x04node\x12\anode_id \x01\x12p\n" +
 	"\x0eDisconnectCall\x12 .connector.DisconnectCallRequest\x1a!.connector.DisconnectCallResponse\"\x19\xb2\x89\x01\x15\x10\x01\x1a\x11\n" +
+	"\x04node\x12\anode_id \x01\x12d\n" +
+	"\n" +
+	"ReportCall\x12\x1c.connector.ReportCallRequest\x1a\x1d.connector.ReportCallResponse\"\x19\xb2\x89\x01\x15\x10\x01\x1a\x11\n" +
+	"\x04node\x12\anode_id \x01\x12[\n" +
+	"\aGetCall\x12\x19.connector.GetCallRequest\x1a\x1a.connector.GetCallResponse\"\x19\xb2\x89\x01\x15\x10\x01\x1a\x11\n" +
+	"\x04node\x12\anode_id \x01\x12a\n" +
+	"\tListCalls\x12\x1b.connector.ListCallsRequest\x1a\x1c.connector.ListCallsResponse\"\x19\xb2\x89\x01\x15\x10\x01\x1a\x11\n" +
 	"\x04node\x12\anode_id \x01BBZ@github.com/livekit-connector/livekit-connector/proto/connectorpbb\x06proto3"
 
 var (
@@ -485,43 +1717,95 @@ func file_connector_internal_proto_rawDescGZIP() []byte {
 	return file_connector_internal_proto_rawDescData
 }
 
-var file_connector_internal_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_connector_internal_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_connector_internal_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_connector_internal_proto_goTypes = []any{
-	(*StartCallRequest)(nil),                      // 0: connector.StartCallRequest
-	(*StartCallResponse)(nil),                     // 1: connector.StartCallResponse
-	(*ConnectCallRequest)(nil),                    // 2: connector.ConnectCallRequest
-	(*ConnectCallResponse)(nil),                   // 3: connector.ConnectCallResponse
-	(*DisconnectCallRequest)(nil),                 // 4: connector.DisconnectCallRequest
-	(*DisconnectCallResponse)(nil),                // 5: connector.DisconnectCallResponse
-	(*ErrorMeta)(nil),                             // 6: connector.ErrorMeta
-	nil,                                           // 7: connector.ErrorMeta.MetaEntry
-	(*livekit.DialWhatsAppCallRequest)(nil),       // 8: livekit.DialWhatsAppCallRequest
-	(*livekit.AcceptWhatsAppCallRequest)(nil),     // 9: livekit.AcceptWhatsAppCallRequest
-	(*timestamppb.Timestamp)(nil),                 // 10: google.protobuf.Timestamp
-	(*livekit.ConnectWhatsAppCallRequest)(nil),    // 11: livekit.ConnectWhatsAppCallRequest
-	(*livekit.DisconnectWhatsAppCallRequest)(nil), // 12: livekit.DisconnectWhatsAppCallRequest
+	(ReportCallRequest_Event)(0),                  // 0: connector.ReportCallRequest.Event
+	(*StartCallRequest)(nil),                      // 1: connector.StartCallRequest
+	(*CallPlan)(nil),                              // 2: connector.CallPlan
+	(*StartCallResponse)(nil),                     // 3: connector.StartCallResponse
+	(*ConnectCallRequest)(nil),                    // 4: connector.ConnectCallRequest
+	(*ConnectCallResponse)(nil),                   // 5: connector.ConnectCallResponse
+	(*DisconnectCallRequest)(nil),                 // 6: connector.DisconnectCallRequest
+	(*DisconnectCallResponse)(nil),                // 7: connector.DisconnectCallResponse
+	(*ReportCallRequest)(nil),                     // 8: connector.ReportCallRequest
+	(*ReportCallResponse)(nil),                    // 9: connector.ReportCallResponse
+	(*GetCallRequest)(nil),                        // 10: connector.GetCallRequest
+	(*GetCallResponse)(nil),                       // 11: connector.GetCallResponse
+	(*ListCallsRequest)(nil),                      // 12: connector.ListCallsRequest
+	(*ListCallsResponse)(nil),                     // 13: connector.ListCallsResponse
+	(*CallRecord)(nil),                            // 14: connector.CallRecord
+	(*CallStage)(nil),                             // 15: connector.CallStage
+	(*CallAudio)(nil),                             // 16: connector.CallAudio
+	(*IcePair)(nil),                               // 17: connector.IcePair
+	(*AudioFlow)(nil),                             // 18: connector.AudioFlow
+	(*CallFinding)(nil),                           // 19: connector.CallFinding
+	(*ErrorMeta)(nil),                             // 20: connector.ErrorMeta
+	nil,                                           // 21: connector.CallRecord.AttributesEntry
+	nil,                                           // 22: connector.ErrorMeta.MetaEntry
+	(*livekit.DialWhatsAppCallRequest)(nil),       // 23: livekit.DialWhatsAppCallRequest
+	(*livekit.AcceptWhatsAppCallRequest)(nil),     // 24: livekit.AcceptWhatsAppCallRequest
+	(*timestamppb.Timestamp)(nil),                 // 25: google.protobuf.Timestamp
+	(*livekit.RoomConfiguration)(nil),             // 26: livekit.RoomConfiguration
+	(*durationpb.Duration)(nil),                   // 27: google.protobuf.Duration
+	(*livekit.ConnectWhatsAppCallRequest)(nil),    // 28: livekit.ConnectWhatsAppCallRequest
+	(*livekit.DisconnectWhatsAppCallRequest)(nil), // 29: livekit.DisconnectWhatsAppCallRequest
 }
 var file_connector_internal_proto_depIdxs = []int32{
-	8,  // 0: connector.StartCallRequest.dial:type_name -> livekit.DialWhatsAppCallRequest
-	9,  // 1: connector.StartCallRequest.accept:type_name -> livekit.AcceptWhatsAppCallRequest
-	10, // 2: connector.StartCallRequest.received_at:type_name -> google.protobuf.Timestamp
-	10, // 3: connector.StartCallRequest.answer_by:type_name -> google.protobuf.Timestamp
-	11, // 4: connector.ConnectCallRequest.request:type_name -> livekit.ConnectWhatsAppCallRequest
-	10, // 5: connector.ConnectCallRequest.received_at:type_name -> google.protobuf.Timestamp
-	10, // 6: connector.ConnectCallRequest.answer_by:type_name -> google.protobuf.Timestamp
-	12, // 7: connector.DisconnectCallRequest.request:type_name -> livekit.DisconnectWhatsAppCallRequest
-	7,  // 8: connector.ErrorMeta.meta:type_name -> connector.ErrorMeta.MetaEntry
-	0,  // 9: connector.ConnectorInternal.StartCall:input_type -> connector.StartCallRequest
-	2,  // 10: connector.ConnectorInternal.ConnectCall:input_type -> connector.ConnectCallRequest
-	4,  // 11: connector.ConnectorInternal.DisconnectCall:input_type -> connector.DisconnectCallRequest
-	1,  // 12: connector.ConnectorInternal.StartCall:output_type -> connector.StartCallResponse
-	3,  // 13: connector.ConnectorInternal.ConnectCall:output_type -> connector.ConnectCallResponse
-	5,  // 14: connector.ConnectorInternal.DisconnectCall:output_type -> connector.DisconnectCallResponse
-	12, // [12:15] is the sub-list for method output_type
-	9,  // [9:12] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	23, // 0: connector.StartCallRequest.dial:type_name -> livekit.DialWhatsAppCallRequest
+	24, // 1: connector.StartCallRequest.accept:type_name -> livekit.AcceptWhatsAppCallRequest
+	25, // 2: connector.StartCallRequest.received_at:type_name -> google.protobuf.Timestamp
+	25, // 3: connector.StartCallRequest.answer_by:type_name -> google.protobuf.Timestamp
+	2,  // 4: connector.StartCallRequest.plan:type_name -> connector.CallPlan
+	26, // 5: connector.CallPlan.room:type_name -> livekit.RoomConfiguration
+	27, // 6: connector.CallPlan.max_duration:type_name -> google.protobuf.Duration
+	27, // 7: connector.CallPlan.alone_timeout:type_name -> google.protobuf.Duration
+	28, // 8: connector.ConnectCallRequest.request:type_name -> livekit.ConnectWhatsAppCallRequest
+	25, // 9: connector.ConnectCallRequest.received_at:type_name -> google.protobuf.Timestamp
+	25, // 10: connector.ConnectCallRequest.answer_by:type_name -> google.protobuf.Timestamp
+	29, // 11: connector.DisconnectCallRequest.request:type_name -> livekit.DisconnectWhatsAppCallRequest
+	0,  // 12: connector.ReportCallRequest.event:type_name -> connector.ReportCallRequest.Event
+	25, // 13: connector.ReportCallRequest.at:type_name -> google.protobuf.Timestamp
+	25, // 14: connector.ReportCallRequest.answered_at:type_name -> google.protobuf.Timestamp
+	27, // 15: connector.ReportCallRequest.duration:type_name -> google.protobuf.Duration
+	14, // 16: connector.GetCallResponse.call:type_name -> connector.CallRecord
+	14, // 17: connector.ListCallsResponse.calls:type_name -> connector.CallRecord
+	21, // 18: connector.CallRecord.attributes:type_name -> connector.CallRecord.AttributesEntry
+	25, // 19: connector.CallRecord.created_at:type_name -> google.protobuf.Timestamp
+	25, // 20: connector.CallRecord.answered_at:type_name -> google.protobuf.Timestamp
+	25, // 21: connector.CallRecord.ended_at:type_name -> google.protobuf.Timestamp
+	15, // 22: connector.CallRecord.timeline:type_name -> connector.CallStage
+	16, // 23: connector.CallRecord.audio:type_name -> connector.CallAudio
+	19, // 24: connector.CallRecord.diagnosis:type_name -> connector.CallFinding
+	25, // 25: connector.CallStage.at:type_name -> google.protobuf.Timestamp
+	17, // 26: connector.CallAudio.ice:type_name -> connector.IcePair
+	18, // 27: connector.CallAudio.to_phone:type_name -> connector.AudioFlow
+	18, // 28: connector.CallAudio.to_room:type_name -> connector.AudioFlow
+	27, // 29: connector.CallAudio.round_trip:type_name -> google.protobuf.Duration
+	27, // 30: connector.AudioFlow.jitter:type_name -> google.protobuf.Duration
+	25, // 31: connector.AudioFlow.first_packet_at:type_name -> google.protobuf.Timestamp
+	25, // 32: connector.AudioFlow.last_packet_at:type_name -> google.protobuf.Timestamp
+	27, // 33: connector.AudioFlow.relayed:type_name -> google.protobuf.Duration
+	27, // 34: connector.AudioFlow.mixed:type_name -> google.protobuf.Duration
+	27, // 35: connector.AudioFlow.silent:type_name -> google.protobuf.Duration
+	22, // 36: connector.ErrorMeta.meta:type_name -> connector.ErrorMeta.MetaEntry
+	1,  // 37: connector.ConnectorInternal.StartCall:input_type -> connector.StartCallRequest
+	4,  // 38: connector.ConnectorInternal.ConnectCall:input_type -> connector.ConnectCallRequest
+	6,  // 39: connector.ConnectorInternal.DisconnectCall:input_type -> connector.DisconnectCallRequest
+	8,  // 40: connector.ConnectorInternal.ReportCall:input_type -> connector.ReportCallRequest
+	10, // 41: connector.ConnectorInternal.GetCall:input_type -> connector.GetCallRequest
+	12, // 42: connector.ConnectorInternal.ListCalls:input_type -> connector.ListCallsRequest
+	3,  // 43: connector.ConnectorInternal.StartCall:output_type -> connector.StartCallResponse
+	5,  // 44: connector.ConnectorInternal.ConnectCall:output_type -> connector.ConnectCallResponse
+	7,  // 45: connector.ConnectorInternal.DisconnectCall:output_type -> connector.DisconnectCallResponse
+	9,  // 46: connector.ConnectorInternal.ReportCall:output_type -> connector.ReportCallResponse
+	11, // 47: connector.ConnectorInternal.GetCall:output_type -> connector.GetCallResponse
+	13, // 48: connector.ConnectorInternal.ListCalls:output_type -> connector.ListCallsResponse
+	43, // [43:49] is the sub-list for method output_type
+	37, // [37:43] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_connector_internal_proto_init() }
@@ -538,13 +1822,14 @@ func file_connector_internal_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_connector_internal_proto_rawDesc), len(file_connector_internal_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   8,
+			NumEnums:      1,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_connector_internal_proto_goTypes,
 		DependencyIndexes: file_connector_internal_proto_depIdxs,
+		EnumInfos:         file_connector_internal_proto_enumTypes,
 		MessageInfos:      file_connector_internal_proto_msgTypes,
 	}.Build()
 	File_connector_internal_proto = out.File
