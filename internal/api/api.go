@@ -40,7 +40,6 @@
 package api
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -53,18 +52,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twitchtv/twirp"
 
+	"github.com/livekit-connector/livekit-connector/internal/route"
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
 )
 
 // DefaultMaxBodyBytes holds every request that passes the field limits, with metadata escaped in JSON and some agents.
 const DefaultMaxBodyBytes = 4 << 20
-
-// Registry knows which node holds a call.
-type Registry interface {
-	// Owner returns the ID of the node that holds the call now; "" stands for unknown and for ended. It is asked before
-	// every Connect and Disconnect, so that an unknown ID is answered at once rather than after a wait on the bus.
-	Owner(ctx context.Context, callID string) (nodeID string, err error)
-}
 
 // Options is what a Server is made of.
 type Options struct {
@@ -72,7 +65,7 @@ type Options struct {
 	// sends a request again. Required.
 	Client connectorpb.ConnectorInternalClient
 	// Registry is required.
-	Registry Registry
+	Registry route.Registry
 	// Keys holds the API keys and secrets that may sign access tokens. Required.
 	Keys auth.KeyProvider
 	// AllowEmptyGrants lets Connect and Disconnect be called with a server token whose video grant is empty, which is
@@ -146,10 +139,7 @@ func New(opts Options) (*Server, error) {
 	}
 	s.twirp = livekit.NewConnectorServer(&calls{
 		log:          log,
-		client:       opts.Client,
-		registry:     opts.Registry,
-		cluster:      opts.Cluster,
-		draining:     opts.Draining,
+		nodes:        route.New(route.Options{Bus: opts.Client, Registry: opts.Registry, Cluster: opts.Cluster, Draining: opts.Draining}),
 		checkVersion: checkVersion,
 	}, &twirp.ServerHooks{Error: noteError})
 	return s, nil

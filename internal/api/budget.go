@@ -3,25 +3,13 @@ package api
 import (
 	"context"
 	"time"
-
-	"github.com/livekit/psrpc"
 )
 
-// Budgets: how long after the request came in a node must have answered. SDKs wait 10 s, and 30 s for an Accept with
-// wait_until_answered; for a Connect that waits they still give 10 s.
-const (
-	budget     = 8 * time.Second
-	waitBudget = 28 * time.Second
-	// busMargin is how much longer than the node's budget the front waits for the answer to come over the bus.
-	busMargin = 500 * time.Millisecond
-	// callerMargin is kept of a time limit that the caller named, for the answer's way back.
-	callerMargin = 500 * time.Millisecond
-	// minBudget is left to a node however impatient the caller is: it stands for one request to Meta.
-	minBudget = time.Second
-)
+// callerMargin is kept of a time limit that the caller named, for the answer's way back.
+const callerMargin = 500 * time.Millisecond
 
 // answerBy is when the caller must have its answer, less the way back: limit after the request came in, or earlier if
-// the caller said that it waits less. It is never less than minBudget from now.
+// the caller said that it waits less. A node gets route.MinBudget all the same.
 func (x *exchange) answerBy(ctx context.Context, limit time.Duration) time.Time {
 	by := x.received.Add(limit)
 	if x.patience > 0 {
@@ -29,9 +17,6 @@ func (x *exchange) answerBy(ctx context.Context, limit time.Duration) time.Time 
 	}
 	if deadline, ok := ctx.Deadline(); ok {
 		by = earlier(by, deadline.Add(-callerMargin))
-	}
-	if least := time.Now().Add(minBudget); by.Before(least) {
-		return least
 	}
 	return by
 }
@@ -41,12 +26,4 @@ func earlier(a, b time.Time) time.Time {
 		return a
 	}
 	return b
-}
-
-// detach makes the context and time limit for a request to a node. It does not end when the HTTP client goes away:
-// Node and Go SDKs close the connection when they lose patience, and Meta's call goes on all the same.
-func detach(ctx context.Context, answerBy time.Time) (context.Context, context.CancelFunc, psrpc.RequestOption) {
-	limit := time.Until(answerBy) + busMargin
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
-	return ctx, cancel, psrpc.WithRequestTimeout(limit)
 }

@@ -5,14 +5,13 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/livekit/protocol/connector"
 	"github.com/livekit/psrpc"
 	"github.com/twitchtv/twirp"
 
+	"github.com/livekit-connector/livekit-connector/internal/route"
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
 )
-
-// errNobody is returned by election.decide and seen by startError alone.
-var errNobody = errors.New("api: no node answers")
 
 var (
 	errInternal = twirp.NewError(twirp.Internal, "internal error: the connector's log has the details")
@@ -33,11 +32,14 @@ var reservedMeta = map[string]bool{"sip_status_code": true, "sip_status": true, 
 // startError is the answer to a Dial or an Accept that failed on the bus or at the node. Once a node was chosen, Meta
 // may have the call: whatever leaves that open must be nothing that an SDK sends again, or a second phone call follows.
 func (c *calls) startError(ctx context.Context, x *exchange, err error, secrets ...string) twirp.Error {
-	if errors.Is(err, errNobody) {
+	switch {
+	case errors.Is(err, route.ErrDraining):
+		return errDraining
+	case errors.Is(err, route.ErrNobody):
 		return errNoNode
-	}
-	// By identity: the node's own errors come over the bus as new values.
-	if errors.Is(err, psrpc.ErrRequestTimedOut) || errors.Is(err, psrpc.ErrRequestCanceled) || errors.Is(err, psrpc.ErrClientClosed) {
+	case errors.Is(err, route.ErrBusy):
+		return twirpOf(connector.ErrServerBusy)
+	case errors.Is(err, route.ErrSilent), errors.Is(err, route.ErrClosed):
 		c.log.ErrorContext(ctx, "node did not answer", "method", x.method, "callID", x.callID, "error", err)
 		return errUncertain
 	}
@@ -52,10 +54,15 @@ func (c *calls) startError(ctx context.Context, x *exchange, err error, secrets 
 // steerError is the answer to a Connect or Disconnect that failed on the bus or at the node.
 func (c *calls) steerError(ctx context.Context, x *exchange, err error, secrets ...string) twirp.Error {
 	switch {
-	case errors.Is(err, psrpc.ErrRequestTimedOut):
+	case errors.Is(err, route.ErrNotFound):
+		return twirpOf(connector.ErrWhatsAppCallNotFound)
+	case errors.Is(err, route.ErrRegistry):
+		c.log.ErrorContext(ctx, "call registry failed", "callID", x.callID, "error", err)
+		return errNoRegistry
+	case errors.Is(err, route.ErrSilent):
 		c.log.ErrorContext(ctx, "node did not answer", "method", x.method, "callID", x.callID, "error", err)
 		return errSilent
-	case errors.Is(err, psrpc.ErrRequestCanceled), errors.Is(err, psrpc.ErrClientClosed):
+	case errors.Is(err, route.ErrClosed):
 		return errClosed
 	}
 	answer, said := nodeError(err, secrets)

@@ -40,6 +40,8 @@ const (
 
 // node is a ConnectorInternal whose answers the test chooses.
 type node struct {
+	connectorpb.ConnectorInternalServerImpl // nil: what no test asks
+
 	mu         sync.Mutex
 	bid        float32
 	start      func(context.Context, *connectorpb.StartCallRequest) (*connectorpb.StartCallResponse, error)
