@@ -17,7 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/livekit-connector/livekit-connector/internal/app"
-	"github.com/livekit-connector/livekit-connector/internal/app/settings"
+	"github.com/livekit-connector/livekit-connector/internal/settings"
 	"github.com/livekit-connector/livekit-connector/media/opus"
 )
 

@@ -3,7 +3,7 @@ package app
 import (
 	"time"
 
-	"github.com/livekit-connector/livekit-connector/internal/app/settings"
+	"github.com/livekit-connector/livekit-connector/internal/settings"
 	"github.com/livekit-connector/livekit-connector/media"
 )
 

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/livekit-connector/livekit-connector/internal/app/settings"
+	"github.com/livekit-connector/livekit-connector/internal/settings"
 )
 
 // Commands that a CommandLine can hold; no word means CommandRun.

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/livekit-connector/livekit-connector/internal/app/settings"
+	"github.com/livekit-connector/livekit-connector/internal/settings"
 )
 
 // Validate returns every problem of the configuration, joined; each is a *settings.KeyError with the key. It never quotes

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/livekit-connector/livekit-connector/internal/app/settings"
+	"github.com/livekit-connector/livekit-connector/internal/settings"
 )
 
 type sample struct {
