@@ -338,7 +338,7 @@ func (c *Call) markAt(s Stage, at time.Time) {
 	c.mu.Lock()
 	c.stages = append(c.stages, Mark{Stage: s, At: at})
 	c.mu.Unlock()
-	if c.opts.Observer != nil {
+	if c.opts.Observer != nil && stageFacts[s].setup {
 		c.opts.Observer.Stage(c.opts.Direction, s, at.Sub(c.started))
 	}
 }

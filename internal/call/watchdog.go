@@ -5,12 +5,6 @@ import (
 	"time"
 )
 
-// Mark is when a stage was reached.
-type Mark struct {
-	Stage Stage
-	At    time.Time
-}
-
 // stuckGrace is what a state may last beyond its own deadline before the call counts as stuck. Every state has a timer
 // of its own in the call's goroutine; being stuck means that this goroutine hangs.
 const stuckGrace = 10 * time.Second
@@ -62,7 +56,7 @@ func (c *Call) report() {
 	if c.opts.Observer != nil {
 		c.opts.Observer.Ended(c.opts.Direction, end.Reason, talked)
 	}
-	stages := make([]any, 0, len(stageNames))
+	stages := make([]any, 0, len(stageFacts))
 	for _, m := range c.Stages() {
 		stages = append(stages, slog.Int64(m.Stage.String(), m.At.Sub(c.started).Milliseconds()))
 	}
