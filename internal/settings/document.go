@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -16,13 +17,31 @@ type decoder struct {
 	problems []error
 	// set is told every key that the document sets, with its node; may be nil.
 	set func(key string, n *yaml.Node)
+	// deep tells set of sections and of what is inside lists and maps, too.
+	deep bool
+	// single takes one value for a list of it.
+	single bool
 }
 
-// decodeDocument fills the struct v from a YAML document. Unknown keys, keys given twice and values of a wrong type are
+// Places says where a document has a key: "rules.yaml:12" for "rules[1].match.from".
+type Places map[string]string
+
+// Decode fills v, a pointer to a struct, from a YAML document that is nothing but a document: no environment, no flags.
+// Where a list of strings is wanted, one value will do. The error joins every *KeyError found; what could be read is set
+// all the same. Beside the types of Load, fields may be pointers, which stay nil unless the document says something, and
+// yaml.Node, which holds whatever is written there.
+func Decode(v any, name string, body []byte) (Places, error) {
+	places := Places{}
+	d := decoder{deep: true, single: true}
+	d.set = func(key string, n *yaml.Node) { places[key] = d.place(n) }
+	problems := d.document(reflect.ValueOf(v).Elem(), name, bytes.NewReader(body))
+	return places, errors.Join(problems...)
+}
+
+// document fills the struct v from a YAML document. Unknown keys, keys given twice and values of a wrong type are
 // problems with their line.
-func decodeDocument(v reflect.Value, name string, body io.Reader, set func(key, where string)) []error {
-	d := decoder{place: func(n *yaml.Node) string { return fmt.Sprintf("%s:%d", name, n.Line) }}
-	d.set = func(key string, n *yaml.Node) { set(key, d.place(n)) }
+func (d *decoder) document(v reflect.Value, name string, body io.Reader) []error {
+	d.place = func(n *yaml.Node) string { return fmt.Sprintf("%s:%d", name, n.Line) }
 	dec := yaml.NewDecoder(body)
 	var doc, more yaml.Node
 	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
@@ -60,10 +79,17 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key string) {
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
 		return
 	}
-	if v.Kind() != reflect.Struct && d.set != nil {
+	if d.set != nil && (d.deep || v.Kind() != reflect.Struct) {
 		d.set(key, n)
 	}
+	if v.Type() == nodeType {
+		v.Set(reflect.ValueOf(*n))
+		return
+	}
 	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		d.value(n, v.Elem(), key)
 	case reflect.Struct:
 		d.section(n, v, key)
 	case reflect.Map:
@@ -111,6 +137,15 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, key string) {
 	}
 	v.Set(reflect.MakeMap(v.Type()))
 	d.pairs(n, key, func(k, val *yaml.Node) {
+		if d.deep && d.set != nil {
+			d.set(join(key, k.Value), val)
+		}
+		if v.Type().Elem().Kind() == reflect.Struct {
+			item := reflect.New(v.Type().Elem()).Elem()
+			d.inside(val, item, join(key, k.Value))
+			v.SetMapIndex(reflect.ValueOf(k.Value).Convert(v.Type().Key()), item)
+			return
+		}
 		if val.Kind == yaml.AliasNode {
 			val = val.Alias
 		}
@@ -127,17 +162,29 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, key string) {
 }
 
 func (d *decoder) list(n *yaml.Node, v reflect.Value, key string) {
-	if n.Kind != yaml.SequenceNode {
+	items := n.Content
+	switch {
+	case n.Kind == yaml.SequenceNode:
+	case d.single && n.Kind == yaml.ScalarNode && v.Type().Elem().Kind() == reflect.String:
+		items = []*yaml.Node{n}
+	default:
 		d.problem(n, key, "want a list, got %s", kindName(n))
 		return
 	}
-	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
-	// What is inside a list is not a key of its own.
-	inner := decoder{place: d.place}
-	for i, item := range n.Content {
-		inner.value(item, v.Index(i), fmt.Sprintf("%s[%d]", key, i))
+	v.Set(reflect.MakeSlice(v.Type(), len(items), len(items)))
+	for i, item := range items {
+		d.inside(item, v.Index(i), fmt.Sprintf("%s[%d]", key, i))
 	}
-	d.problems = append(d.problems, inner.problems...)
+}
+
+// inside reads what is inside a list or a map: not a key of its own, unless the reader goes deep.
+func (d *decoder) inside(n *yaml.Node, v reflect.Value, key string) {
+	set := d.set
+	if !d.deep {
+		d.set = nil
+	}
+	d.value(n, v, key)
+	d.set = set
 }
 
 // pairs visits the keys of a mapping and complains about the second of two equal ones, which the parser lets pass.

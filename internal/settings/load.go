@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // Input is everything that settings are read from.
@@ -66,8 +68,9 @@ func (l *loader) note(key, where string, lv level) {
 }
 
 func (l *loader) document() {
-	l.problems = append(l.problems, decodeDocument(l.root, l.in.DocumentName, bytes.NewReader(l.in.Document),
-		func(key, where string) { l.note(key, where, fromDocument) })...)
+	var d decoder
+	d.set = func(key string, n *yaml.Node) { l.note(key, d.place(n), fromDocument) }
+	l.problems = append(l.problems, d.document(l.root, l.in.DocumentName, bytes.NewReader(l.in.Document))...)
 }
 
 func (l *loader) env(f Field) {
@@ -104,9 +107,7 @@ func (l *loader) flag(f Field) {
 // secretFiles reads the files that KEY_file names. Of a secret and its file the one from the stronger source counts.
 func (l *loader) secretFiles() {
 	for _, f := range l.in.Fields {
-		if f.typ.Kind() == reflect.Slice && f.typ.Elem().Kind() == reflect.Struct {
-			l.secretFilesInList(f)
-		}
+		l.secretsInside(f)
 		if !f.IsSecret() {
 			continue
 		}
@@ -128,27 +129,59 @@ func (l *loader) secretFiles() {
 	}
 }
 
-// secretFilesInList does the same for the Secrets in a list of structs.
-func (l *loader) secretFilesInList(f Field) {
-	list := l.root.FieldByIndex(f.index)
-	for i := range list.Len() {
-		item := list.Index(i)
-		for n := range item.NumField() {
-			if item.Field(n).Type() != secretType {
-				continue
+// secretsInside does the same for the Secrets in a list or a map of structs, which may also name a variable.
+func (l *loader) secretsInside(f Field) {
+	v := l.root.FieldByIndex(f.index)
+	switch {
+	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct:
+		for i := range v.Len() {
+			l.secretsIn(v.Index(i), f.Key+"["+strconv.Itoa(i)+"]", l.origins[f.Key])
+		}
+	case v.Kind() == reflect.Map && v.Type().Elem().Kind() == reflect.Struct:
+		keys := v.MapKeys()
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+		for _, k := range keys {
+			item := reflect.New(v.Type().Elem()).Elem()
+			item.Set(v.MapIndex(k))
+			l.secretsIn(item, f.Key+"."+k.String(), l.origins[f.Key])
+			v.SetMapIndex(k, item)
+		}
+	default:
+	}
+}
+
+func (l *loader) secretsIn(item reflect.Value, key, where string) {
+	t := item.Type()
+	sibling := func(name string) string {
+		for i := range t.NumField() {
+			if yamlName(t.Field(i)) == name {
+				return item.Field(i).String()
 			}
-			secret := yamlName(item.Type().Field(n))
-			for m := range item.NumField() {
-				if yamlName(item.Type().Field(m)) != secret+"_file" || item.Field(m).String() == "" {
-					continue
-				}
-				key := f.Key + "[" + strconv.Itoa(i) + "]." + secret + "_file"
-				if item.Field(n).String() != "" {
-					l.problems = append(l.problems, &KeyError{Where: l.origins[f.Key], Key: key, Text: "set this or " + secret + ", not both"})
-					continue
-				}
-				l.readSecret(item.Field(n), item.Field(m).String(), key, l.origins[f.Key])
+		}
+		return ""
+	}
+	for i := range t.NumField() {
+		if t.Field(i).Type != secretType {
+			continue
+		}
+		name, secret := yamlName(t.Field(i)), item.Field(i)
+		file, variable := sibling(name+"_file"), sibling(name+"_env")
+		problem := func(sub, text string) {
+			l.problems = append(l.problems, &KeyError{Where: where, Key: key + "." + sub, Text: text})
+		}
+		switch {
+		case file != "" && secret.String() != "":
+			problem(name+"_file", "set this or "+name+", not both")
+		case variable != "" && (file != "" || secret.String() != ""):
+			problem(name+"_env", "set one of "+name+", "+name+"_env and "+name+"_file")
+		case file != "":
+			l.readSecret(secret, file, key+"."+name+"_file", where)
+		case variable != "":
+			text, _ := l.in.Env(variable)
+			if text == "" {
+				problem(name+"_env", "$"+variable+" is not set")
 			}
+			secret.SetString(text)
 		}
 	}
 }

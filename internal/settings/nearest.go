@@ -6,6 +6,9 @@ import (
 	"strings"
 )
 
+// Suggest ends a complaint about an unknown name with the nearest known one: ", did you mean x?", or nothing.
+func Suggest(unknown string, known []string) string { return suggest(unknown, known) }
+
 // suggest ends a complaint about an unknown name with the nearest known one.
 func suggest(unknown string, known []string) string {
 	best, least := "", 0

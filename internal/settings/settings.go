@@ -9,8 +9,11 @@
 //	help:"text"         one sentence for --help and for the table in the README
 //	group:"title"       the heading under which this key and the ones after it are listed
 //
-// Fields are strings, Secrets, booleans, integers, durations, string lists, string maps, lists of structs and sections.
-// A field KEY_file beside a Secret or a map of Secrets KEY names a file that holds the value.
+// Fields are strings, Secrets, booleans, integers, durations, string lists, string maps, lists and maps of structs, and
+// sections. A field KEY_file beside a Secret or a map of Secrets KEY names a file that holds the value; in the structs of a
+// list or map a field KEY_env names an environment variable that does.
+//
+// Decode reads a document that stands alone by the same rules.
 package settings
 
 import (
@@ -183,7 +186,7 @@ func supported(t reflect.Type) bool {
 	case reflect.Slice:
 		return t.Elem().Kind() == reflect.String || t.Elem().Kind() == reflect.Struct
 	case reflect.Map:
-		return t.Key().Kind() == reflect.String && t.Elem().Kind() == reflect.String
+		return t.Key().Kind() == reflect.String && (t.Elem().Kind() == reflect.String || t.Elem().Kind() == reflect.Struct)
 	default:
 		return false
 	}

@@ -14,6 +14,7 @@ import (
 var (
 	secretType   = reflect.TypeFor[Secret]()
 	durationType = reflect.TypeFor[time.Duration]()
+	nodeType     = reflect.TypeFor[yaml.Node]()
 )
 
 // setText sets a field from the text of an environment variable or a flag. Lists are separated by commas; lists of
