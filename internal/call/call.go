@@ -153,6 +153,10 @@ type Call struct {
 	relay  *media.Relay
 	toRoom *media.Line
 	guard  guard
+	// room is the participant, once there is one.
+	room RoomLeg
+	// last is what the legs knew when the call ended; nil before.
+	last *legFacts
 }
 
 // answer is Meta's SDP answer on its way into the call's goroutine; reply has room for one.

@@ -106,6 +106,7 @@ func (m metaLeg) ClosedByMeta() bool           { return m.closedByMeta }
 func (m metaLeg) ICEConnected() time.Time      { return time.Time{} }
 func (m metaLeg) LogAttrs() []any              { return nil }
 func (m metaLeg) Network() call.Network        { return m.network() }
+func (m metaLeg) Connection() call.Connection  { return call.Connection{} }
 func (m metaLeg) Open()                        { _ = m.did(context.Background(), "open gate") }
 func (m metaLeg) Close() error                 { return m.did(context.Background(), "close meta leg") }
 
@@ -151,6 +152,7 @@ func (r roomLeg) Publish(ctx context.Context) error { return r.did(ctx, "publish
 func (r roomLeg) Ready() <-chan struct{}            { return r.ready }
 func (r roomLeg) Done() <-chan struct{}             { return r.roomDone }
 func (r roomLeg) Reason() call.Reason               { return r.roomReason }
+func (r roomLeg) View() call.RoomView               { return call.RoomView{} }
 func (r roomLeg) SetAttributes(a map[string]string) error {
 	return r.did(context.Background(), "status %s", a[call.AttributeStatus])
 }

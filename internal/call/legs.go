@@ -26,6 +26,8 @@ type MetaLeg interface {
 	Codec() media.Codec
 	// Network is what is known of the way to Meta and back. It does not block.
 	Network() Network
+	// Connection is what is known of the connection so far, after Close too. It does not block.
+	Connection() Connection
 	// LogAttrs are the leg's statistics, as arguments for slog.
 	LogAttrs() []any
 	// LastReceived is when Meta last sent us RTP or RTCP; zero means never.
@@ -45,6 +47,8 @@ type RoomLeg interface {
 	Publish(ctx context.Context) error
 	// SetAttributes adds to or changes the participant's attributes.
 	SetAttributes(attributes map[string]string) error
+	// View is what the leg last saw of the room, after Leave too. It does not block.
+	View() RoomView
 	// Ready is closed once another participant can talk with the caller.
 	Ready() <-chan struct{}
 	// Done is closed when the participant is no longer in the room, whoever decided that.

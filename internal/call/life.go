@@ -124,6 +124,7 @@ func (c *Call) setUpOutbound(ctx context.Context, s *seat) error {
 	}
 	c.hearPhone(s.room)
 	c.setAttributes(s, map[string]string{AttributeStatus: StatusRinging})
+	c.mark(StageRinging)
 	select {
 	case <-c.opts.Meta.Connected():
 	case <-ctx.Done():
@@ -185,9 +186,11 @@ func (c *Call) takeSeat() *seat {
 		defer close(s.ready)
 		ctx, cancel := context.WithTimeout(c.ctx, c.opts.Timeouts.Join)
 		defer cancel()
+		c.mark(StageJoining)
 		if s.room, s.err = c.opts.Join(ctx, c.line); s.err != nil {
 			return
 		}
+		c.seated(s.room)
 		if c.opts.Direction == Inbound {
 			c.hearPhone(s.room)
 		}
@@ -257,6 +260,7 @@ func (c *Call) finish(s *seat) {
 	c.mu.Lock()
 	c.endedAt = time.Now()
 	c.mu.Unlock()
+	c.keep()
 	c.line.Close()
 
 	var telling sync.WaitGroup
@@ -265,6 +269,7 @@ func (c *Call) finish(s *seat) {
 		c.mu.Lock()
 		c.endErr = err
 		c.mu.Unlock()
+		c.mark(StageTold)
 		close(c.told)
 		if err != nil {
 			c.log.Error("meta not told of the end", "reason", end.Reason.String(), "error", err)
@@ -281,6 +286,7 @@ func (c *Call) finish(s *seat) {
 		if err := s.room.Leave(end.Reason.Departure()); err != nil {
 			c.log.Warn("room not left cleanly", "error", err)
 		}
+		c.mark(StageRoomLeft)
 	}
 	if err := c.opts.Meta.Close(); err != nil {
 		c.log.Warn("connection to meta not closed cleanly", "error", err)

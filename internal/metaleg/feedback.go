@@ -33,8 +33,9 @@ type feedback struct {
 
 // read takes a compound packet and what it says of the stream ssrc, whose clock
 // runs at rate Hz. What is not a report, or is cut short, is passed over. It does
-// not allocate.
-func (f *feedback) read(compound []byte, ssrc, rate uint32, now time.Time) {
+// not allocate. It tells whether there was anything about the stream.
+func (f *feedback) read(compound []byte, ssrc, rate uint32, now time.Time) bool {
+	before := f.reports.Load()
 	reports.Each(compound, func(typ uint8, count int, body []byte) {
 		switch typ {
 		case senderReport:
@@ -43,6 +44,7 @@ func (f *feedback) read(compound []byte, ssrc, rate uint32, now time.Time) {
 			f.blocks(body, receiverReportHead, count, ssrc, rate, now)
 		}
 	})
+	return f.reports.Load() != before
 }
 
 func (f *feedback) blocks(body []byte, head, count int, ssrc, rate uint32, now time.Time) {

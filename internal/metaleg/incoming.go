@@ -77,6 +77,7 @@ func (l *Leg) receive(raw []byte) {
 	}
 	l.counters.receivedPackets.Add(1)
 	l.counters.receivedBytes.Add(uint64(len(pkt.Payload)))
+	l.times.audioIn.Store(now.UnixNano())
 	if l.times.rtpIn.nanos.Load() == 0 && l.times.rtpIn.mark() {
 		close(l.firstAudio)
 	}
@@ -145,7 +146,9 @@ func (l *Leg) receiveRTCP(ssrc uint32, raw []byte) {
 	l.times.received.Store(now.UnixNano())
 	l.counters.receivedRTCP.Add(1)
 	if b := l.track.bound.Load(); b != nil && b.ssrc == ssrc {
-		l.feedback.read(raw, ssrc, l.Codec().ClockRate(), now)
+		if l.feedback.read(raw, ssrc, l.Codec().ClockRate(), now) {
+			l.times.report.Store(now.UnixNano())
+		}
 		return
 	}
 	l.reception.TakeReports(raw, now)

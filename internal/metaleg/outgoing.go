@@ -79,7 +79,9 @@ func (l *Leg) WriteRTP(p *rtp.Packet) error {
 		l.counters.notConnected.Add(1)
 		return ErrNotConnected
 	}
-	l.sent.Take(p.Timestamp, l.Codec().ClockRate(), len(p.Payload), time.Now())
+	now := time.Now()
+	l.sent.Take(p.Timestamp, l.Codec().ClockRate(), len(p.Payload), now)
+	l.times.audioOut.Store(now.UnixNano())
 	l.counters.sentPackets.Add(1)
 	l.counters.sentBytes.Add(uint64(len(p.Payload)))
 	if l.times.rtpOut.nanos.Load() == 0 {

@@ -16,6 +16,9 @@ type Times struct {
 	Opened       time.Time // Open was called
 	FirstRTPIn   time.Time // first audio packet from Meta
 	FirstRTPOut  time.Time // first packet to Meta
+	LastRTPIn    time.Time // newest audio packet from Meta
+	LastRTPOut   time.Time // newest packet to Meta
+	LastReport   time.Time // Meta last told what it receives of us
 }
 
 // Path is the candidate pair that a leg uses.
@@ -50,16 +53,12 @@ func (m *moment) mark() bool {
 	return m.nanos.Load() == 0 && m.nanos.CompareAndSwap(0, time.Now().UnixNano())
 }
 
-func (m *moment) time() time.Time {
-	if n := m.nanos.Load(); n != 0 {
-		return time.Unix(0, n)
-	}
-	return time.Time{}
-}
+func (m *moment) time() time.Time { return instant(&m.nanos) }
 
 type times struct {
 	created, described, answered, ice, connected, opened, rtpIn, rtpOut moment
 	received                                                            atomic.Int64 // Unix nanoseconds of the last RTP or RTCP
+	audioIn, audioOut, report                                           atomic.Int64 // of the newest ones, likewise
 }
 
 type counters struct {
@@ -75,6 +74,7 @@ func (l *Leg) Times() Times {
 		Created: t.created.time(), Described: t.described.time(), Answered: t.answered.time(),
 		ICEConnected: t.ice.time(), Connected: t.connected.time(), Opened: t.opened.time(),
 		FirstRTPIn: t.rtpIn.time(), FirstRTPOut: t.rtpOut.time(),
+		LastRTPIn: instant(&t.audioIn), LastRTPOut: instant(&t.audioOut), LastReport: instant(&t.report),
 	}
 }
 
@@ -91,11 +91,14 @@ func (l *Leg) Stats() Stats {
 	}
 }
 
-// LastReceived is when Meta last sent RTP or RTCP; zero means never. ICE answers
-// do not count: a relay may give them for a user who is gone.
-func (l *Leg) LastReceived() time.Time {
-	if n := l.times.received.Load(); n != 0 {
+// instant is zero for one that has not been.
+func instant(nanos *atomic.Int64) time.Time {
+	if n := nanos.Load(); n != 0 {
 		return time.Unix(0, n)
 	}
 	return time.Time{}
 }
+
+// LastReceived is when Meta last sent RTP or RTCP; zero means never. ICE answers
+// do not count: a relay may give them for a user who is gone.
+func (l *Leg) LastReceived() time.Time { return instant(&l.times.received) }

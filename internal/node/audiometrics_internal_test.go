@@ -24,21 +24,22 @@ type quiet struct {
 	network call.Network
 }
 
-func (*quiet) WriteRTP(*rtp.Packet) error    { return nil }
-func (*quiet) SetAnswer(string) error        { return nil }
-func (*quiet) Connected() <-chan struct{}    { return nil }
-func (*quiet) FirstAudio() <-chan struct{}   { return nil }
-func (q *quiet) Done() <-chan struct{}       { return q.done }
-func (*quiet) ClosedByMeta() bool            { return false }
-func (*quiet) ICEConnected() (at time.Time)  { return at }
-func (*quiet) Codec() media.Codec            { return media.CodecOpus }
-func (*quiet) LogAttrs() []any               { return nil }
-func (*quiet) LastReceived() (at time.Time)  { return at }
-func (*quiet) SetSink(media.Writer)          {}
-func (*quiet) Open()                         {}
-func (*quiet) Close() error                  { return nil }
-func (q *quiet) tell(n call.Network)         { q.mu.Lock(); q.network = n; q.mu.Unlock() }
-func (q *quiet) Network() (got call.Network) { q.mu.Lock(); got = q.network; q.mu.Unlock(); return got }
+func (*quiet) WriteRTP(*rtp.Packet) error      { return nil }
+func (*quiet) SetAnswer(string) error          { return nil }
+func (*quiet) Connected() <-chan struct{}      { return nil }
+func (*quiet) FirstAudio() <-chan struct{}     { return nil }
+func (q *quiet) Done() <-chan struct{}         { return q.done }
+func (*quiet) ClosedByMeta() bool              { return false }
+func (*quiet) ICEConnected() (at time.Time)    { return at }
+func (*quiet) Codec() media.Codec              { return media.CodecOpus }
+func (*quiet) LogAttrs() []any                 { return nil }
+func (*quiet) LastReceived() (at time.Time)    { return at }
+func (*quiet) SetSink(media.Writer)            {}
+func (*quiet) Open()                           {}
+func (*quiet) Close() error                    { return nil }
+func (*quiet) Connection() (c call.Connection) { return c }
+func (q *quiet) tell(n call.Network)           { q.mu.Lock(); q.network = n; q.mu.Unlock() }
+func (q *quiet) Network() (got call.Network)   { q.mu.Lock(); got = q.network; q.mu.Unlock(); return got }
 
 func TestAudioMetricsSumUpAllCallsAndNeverFall(t *testing.T) {
 	pacer := media.NewPacer(1)

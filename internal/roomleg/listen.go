@@ -91,7 +91,7 @@ func (l *Leg) unlistenAll() {
 // read moves a track's packets to the line until the track ends, in a goroutine of its own. They pass the tap on their way
 // here, and are heard there.
 func (l *Leg) read(sid string, h *listener) {
-	h.stream.listen(h.source.WriteRTPAt)
+	h.stream.listen(l.hears(h.source.WriteRTPAt))
 	defer func() {
 		h.stream.stop()
 		l.taps.drop(uint32(h.track.SSRC()))

@@ -87,6 +87,7 @@ type Leg struct {
 
 	unheard unheard // owned by watch
 	counts  counts
+	seen    seen
 
 	ready, done chan struct{}
 	wake        chan struct{} // holds one: something in the room changed

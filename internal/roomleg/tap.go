@@ -94,6 +94,7 @@ func (t *tap) BindRemoteStream(info *interceptor.StreamInfo, reader interceptor.
 type tapped struct {
 	bound   atomic.Bool   // packets come through the interceptor
 	levelID atomic.Uint32 // number of the audio-level extension; 0: none
+	packets atomic.Uint64 // with a payload, that were handed on
 
 	mu     sync.Mutex // guards what follows, and is the order in which packets are handed on
 	hear   func(p *rtp.Packet, age time.Duration) error
@@ -149,5 +150,6 @@ func (s *tapped) handOnLocked(raw []byte, age time.Duration) {
 	if bytes.Equal(p.Payload, serverSilence) {
 		p.Payload = p.Payload[:len(media.SilenceFrame)]
 	}
+	s.packets.Add(1)
 	_ = s.hear(p, age) // the error is the phone leg's, which knows it itself
 }

@@ -56,6 +56,9 @@ type voice struct {
 	held []*rtp.Packet // the writer's own, oldest first
 
 	sent, unpublished, unbound, overflowed atomic.Uint64
+
+	firstHeard        atomic.Int64 // Unix ns: somebody subscribed for the first time, on whatever connection
+	firstOut, lastOut atomic.Int64 // Unix ns, of what was sent
 }
 
 // Stats counts the phone's packets.
@@ -102,7 +105,10 @@ func (v *voice) holdAgain(now time.Time) {
 	}
 }
 
-func (v *voice) subscribed(now time.Time) { v.subscribedAt.CompareAndSwap(0, now.UnixNano()) }
+func (v *voice) subscribed(now time.Time) {
+	v.subscribedAt.CompareAndSwap(0, now.UnixNano())
+	v.firstHeard.CompareAndSwap(0, now.UnixNano())
+}
 
 // WriteRTP sends one packet of the phone to the room. It keeps neither p nor its payload, and allocates nothing once
 // somebody has subscribed. Sequence numbers and timestamps pass through, SSRC and payload type become the track's.
@@ -173,6 +179,9 @@ func (v *voice) send(p *rtp.Packet) error {
 		return nil
 	}
 	v.sent.Add(1)
+	now := time.Now().UnixNano()
+	v.firstOut.CompareAndSwap(0, now)
+	v.lastOut.Store(now)
 	return v.track.WriteRTP(p, nil)
 }
 

@@ -127,6 +127,7 @@ func (l *Leg) observe(asked map[string]bool) {
 	if l.opts.Line != nil {
 		l.tellUnheard(present)
 	}
+	l.look(others)
 }
 
 func (l *Leg) setReady() {

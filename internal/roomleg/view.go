@@ -1,0 +1,132 @@
+package roomleg
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	lksdk "github.com/livekit/server-sdk-go/v2"
+	"github.com/pion/rtp"
+)
+
+// View is what the leg sees of its room, for those who ask why a call is silent. Hidden participants are not in it, because
+// the server does not tell of them.
+type View struct {
+	// RoomSID and ParticipantSID are the server's names of this session.
+	RoomSID, ParticipantSID string
+	// Others is how many other participants are there, EverOthers whether there ever was one.
+	Others     int
+	EverOthers bool
+	// Offline says that the connection is lost and being made anew.
+	Offline bool
+	// Tracks are the others' audio tracks, by participant.
+	Tracks []TrackView
+	// Published says that our track is in the room, FirstHeard when somebody first subscribed to it; zero if nobody did.
+	Published  bool
+	FirstHeard time.Time
+	// FirstIn and LastIn are of packets of the room's tracks, Received counts them. FirstOut and LastOut are of packets into
+	// the room.
+	FirstIn, LastIn, FirstOut, LastOut time.Time
+	Received                           uint64
+	// Attributes are our participant's.
+	Attributes map[string]string
+}
+
+// TrackView is one audio track of the room.
+type TrackView struct {
+	SID, Participant, MIME string
+	Muted                  bool
+	Refused                Refusal
+	// Subscribed says that the server sends us the track, Packets how many with a payload came so far.
+	Subscribed bool
+	Packets    uint64
+}
+
+// seen is what View is made of.
+type seen struct {
+	room            atomic.Pointer[roomSeen]
+	firstIn, lastIn atomic.Int64 // Unix ns
+	packets         atomic.Uint64
+}
+
+// roomSeen is the room at one moment. It does not change.
+type roomSeen struct {
+	sid, participant string
+	others           int
+	everOthers       bool
+	tracks           []TrackView
+}
+
+// look notes what the room holds. Only watch calls it.
+func (l *Leg) look(others []*lksdk.RemoteParticipant) {
+	before := l.seen.room.Load()
+	now := &roomSeen{
+		sid: l.room.SID(), participant: l.room.LocalParticipant.SID(),
+		others: len(others), everOthers: len(others) > 0 || before != nil && before.everOthers,
+	}
+	for _, other := range others {
+		for _, p := range other.TrackPublications() {
+			if pub, ok := p.(*lksdk.RemoteTrackPublication); ok && pub.Kind() == lksdk.TrackKindAudio {
+				now.tracks = append(now.tracks, TrackView{
+					SID: pub.SID(), Participant: other.Identity(), MIME: pub.TrackInfo().GetMimeType(),
+					Muted: pub.IsMuted(), Refused: refusalOf(pub.TrackInfo()),
+				})
+			}
+		}
+	}
+	slices.SortFunc(now.tracks, func(a, b TrackView) int {
+		return cmp.Or(cmp.Compare(a.Participant, b.Participant), cmp.Compare(a.SID, b.SID))
+	})
+	select {
+	case <-l.done: // the SDK empties the room; what was there before counts
+	default:
+		l.seen.room.Store(now)
+	}
+}
+
+// hears lets a listener's packets be counted.
+func (l *Leg) hears(next func(*rtp.Packet, time.Duration) error) func(*rtp.Packet, time.Duration) error {
+	return func(p *rtp.Packet, age time.Duration) error {
+		now := time.Now().UnixNano()
+		l.seen.firstIn.CompareAndSwap(0, now)
+		l.seen.lastIn.Store(now)
+		l.seen.packets.Add(1)
+		return next(p, age)
+	}
+}
+
+// View returns what the leg sees now, or saw last before it left.
+func (l *Leg) View() View {
+	v := View{
+		Offline: l.reconnecting.Load(),
+		FirstIn: instant(l.seen.firstIn.Load()), LastIn: instant(l.seen.lastIn.Load()), Received: l.seen.packets.Load(),
+		FirstOut: instant(l.voice.firstOut.Load()), LastOut: instant(l.voice.lastOut.Load()),
+		FirstHeard: instant(l.voice.firstHeard.Load()),
+	}
+	switch l.voice.gate.Load() {
+	case gateHeld, gateOpen:
+		v.Published = true
+	}
+	if r := l.seen.room.Load(); r != nil {
+		v.RoomSID, v.ParticipantSID, v.Others, v.EverOthers = r.sid, r.participant, r.others, r.everOthers
+		v.Tracks = slices.Clone(r.tracks)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	v.Attributes = maps.Clone(l.attributes)
+	for i := range v.Tracks {
+		if h := l.listeners[v.Tracks[i].SID]; h != nil {
+			v.Tracks[i].Subscribed, v.Tracks[i].Packets = true, h.stream.packets.Load()
+		}
+	}
+	return v
+}
+
+func instant(nanos int64) time.Time {
+	if nanos == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, nanos)
+}
