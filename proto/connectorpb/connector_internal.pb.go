@@ -919,7 +919,12 @@ type CallRecord struct {
 	Timeline []*CallStage `protobuf:"bytes,19,rep,name=timeline,proto3" json:"timeline,omitempty"`
 	Audio    *CallAudio   `protobuf:"bytes,20,opt,name=audio,proto3" json:"audio,omitempty"`
 	// What is wrong with the call's sound, worst first; empty if nothing is.
-	Diagnosis     []*CallFinding `protobuf:"bytes,21,rep,name=diagnosis,proto3" json:"diagnosis,omitempty"`
+	Diagnosis []*CallFinding `protobuf:"bytes,21,rep,name=diagnosis,proto3" json:"diagnosis,omitempty"`
+	// LiveKit's names of the room's and the participant's session; empty before the room was joined.
+	RoomSid        string `protobuf:"bytes,22,opt,name=room_sid,json=roomSid,proto3" json:"room_sid,omitempty"`
+	ParticipantSid string `protobuf:"bytes,23,opt,name=participant_sid,json=participantSid,proto3" json:"participant_sid,omitempty"`
+	// What the participant sees of its room, or saw when the call ended; absent before the room was joined.
+	Room          *CallRoom `protobuf:"bytes,24,opt,name=room,proto3" json:"room,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1101,6 +1106,203 @@ func (x *CallRecord) GetDiagnosis() []*CallFinding {
 	return nil
 }
 
+func (x *CallRecord) GetRoomSid() string {
+	if x != nil {
+		return x.RoomSid
+	}
+	return ""
+}
+
+func (x *CallRecord) GetParticipantSid() string {
+	if x != nil {
+		return x.ParticipantSid
+	}
+	return ""
+}
+
+func (x *CallRecord) GetRoom() *CallRoom {
+	if x != nil {
+		return x.Room
+	}
+	return nil
+}
+
+// CallRoom is a room as the caller's participant sees it: without hidden participants, such as recorders.
+type CallRoom struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many participants there are beside the caller.
+	Others uint32 `protobuf:"varint,1,opt,name=others,proto3" json:"others,omitempty"`
+	// The connection to LiveKit is lost and being made anew.
+	Offline bool `protobuf:"varint,2,opt,name=offline,proto3" json:"offline,omitempty"`
+	// The caller's track is in the room, and when somebody first subscribed to it.
+	TrackPublished    bool                   `protobuf:"varint,3,opt,name=track_published,json=trackPublished,proto3" json:"track_published,omitempty"`
+	TrackSubscribedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=track_subscribed_at,json=trackSubscribedAt,proto3" json:"track_subscribed_at,omitempty"`
+	// The others' audio tracks.
+	Tracks        []*CallTrack `protobuf:"bytes,5,rep,name=tracks,proto3" json:"tracks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallRoom) Reset() {
+	*x = CallRoom{}
+	mi := &file_connector_internal_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallRoom) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallRoom) ProtoMessage() {}
+
+func (x *CallRoom) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_internal_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallRoom.ProtoReflect.Descriptor instead.
+func (*CallRoom) Descriptor() ([]byte, []int) {
+	return file_connector_internal_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *CallRoom) GetOthers() uint32 {
+	if x != nil {
+		return x.Others
+	}
+	return 0
+}
+
+func (x *CallRoom) GetOffline() bool {
+	if x != nil {
+		return x.Offline
+	}
+	return false
+}
+
+func (x *CallRoom) GetTrackPublished() bool {
+	if x != nil {
+		return x.TrackPublished
+	}
+	return false
+}
+
+func (x *CallRoom) GetTrackSubscribedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.TrackSubscribedAt
+	}
+	return nil
+}
+
+func (x *CallRoom) GetTracks() []*CallTrack {
+	if x != nil {
+		return x.Tracks
+	}
+	return nil
+}
+
+// CallTrack is an audio track of the room.
+type CallTrack struct {
+	state               protoimpl.MessageState `protogen:"open.v1"`
+	TrackId             string                 `protobuf:"bytes,1,opt,name=track_id,json=trackId,proto3" json:"track_id,omitempty"`
+	ParticipantIdentity string                 `protobuf:"bytes,2,opt,name=participant_identity,json=participantIdentity,proto3" json:"participant_identity,omitempty"`
+	MimeType            string                 `protobuf:"bytes,3,opt,name=mime_type,json=mimeType,proto3" json:"mime_type,omitempty"`
+	Muted               bool                   `protobuf:"varint,4,opt,name=muted,proto3" json:"muted,omitempty"`
+	// Why the phone cannot hear it: "encrypted" or "codec"; empty if it can.
+	Refused string `protobuf:"bytes,5,opt,name=refused,proto3" json:"refused,omitempty"`
+	// The connector receives it, and how many packets so far.
+	Subscribed    bool   `protobuf:"varint,6,opt,name=subscribed,proto3" json:"subscribed,omitempty"`
+	Packets       uint32 `protobuf:"varint,7,opt,name=packets,proto3" json:"packets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallTrack) Reset() {
+	*x = CallTrack{}
+	mi := &file_connector_internal_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallTrack) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallTrack) ProtoMessage() {}
+
+func (x *CallTrack) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_internal_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallTrack.ProtoReflect.Descriptor instead.
+func (*CallTrack) Descriptor() ([]byte, []int) {
+	return file_connector_internal_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *CallTrack) GetTrackId() string {
+	if x != nil {
+		return x.TrackId
+	}
+	return ""
+}
+
+func (x *CallTrack) GetParticipantIdentity() string {
+	if x != nil {
+		return x.ParticipantIdentity
+	}
+	return ""
+}
+
+func (x *CallTrack) GetMimeType() string {
+	if x != nil {
+		return x.MimeType
+	}
+	return ""
+}
+
+func (x *CallTrack) GetMuted() bool {
+	if x != nil {
+		return x.Muted
+	}
+	return false
+}
+
+func (x *CallTrack) GetRefused() string {
+	if x != nil {
+		return x.Refused
+	}
+	return ""
+}
+
+func (x *CallTrack) GetSubscribed() bool {
+	if x != nil {
+		return x.Subscribed
+	}
+	return false
+}
+
+func (x *CallTrack) GetPackets() uint32 {
+	if x != nil {
+		return x.Packets
+	}
+	return 0
+}
+
 type CallStage struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stage         string                 `protobuf:"bytes,1,opt,name=stage,proto3" json:"stage,omitempty"`
@@ -1111,7 +1313,7 @@ type CallStage struct {
 
 func (x *CallStage) Reset() {
 	*x = CallStage{}
-	mi := &file_connector_internal_proto_msgTypes[14]
+	mi := &file_connector_internal_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1123,7 +1325,7 @@ func (x *CallStage) String() string {
 func (*CallStage) ProtoMessage() {}
 
 func (x *CallStage) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_internal_proto_msgTypes[14]
+	mi := &file_connector_internal_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1136,7 +1338,7 @@ func (x *CallStage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallStage.ProtoReflect.Descriptor instead.
 func (*CallStage) Descriptor() ([]byte, []int) {
-	return file_connector_internal_proto_rawDescGZIP(), []int{14}
+	return file_connector_internal_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CallStage) GetStage() string {
@@ -1169,7 +1371,7 @@ type CallAudio struct {
 
 func (x *CallAudio) Reset() {
 	*x = CallAudio{}
-	mi := &file_connector_internal_proto_msgTypes[15]
+	mi := &file_connector_internal_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1181,7 +1383,7 @@ func (x *CallAudio) String() string {
 func (*CallAudio) ProtoMessage() {}
 
 func (x *CallAudio) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_internal_proto_msgTypes[15]
+	mi := &file_connector_internal_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1194,7 +1396,7 @@ func (x *CallAudio) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallAudio.ProtoReflect.Descriptor instead.
 func (*CallAudio) Descriptor() ([]byte, []int) {
-	return file_connector_internal_proto_rawDescGZIP(), []int{15}
+	return file_connector_internal_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CallAudio) GetCodec() string {
@@ -1245,7 +1447,7 @@ type IcePair struct {
 
 func (x *IcePair) Reset() {
 	*x = IcePair{}
-	mi := &file_connector_internal_proto_msgTypes[16]
+	mi := &file_connector_internal_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1257,7 +1459,7 @@ func (x *IcePair) String() string {
 func (*IcePair) ProtoMessage() {}
 
 func (x *IcePair) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_internal_proto_msgTypes[16]
+	mi := &file_connector_internal_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1270,7 +1472,7 @@ func (x *IcePair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IcePair.ProtoReflect.Descriptor instead.
 func (*IcePair) Descriptor() ([]byte, []int) {
-	return file_connector_internal_proto_rawDescGZIP(), []int{16}
+	return file_connector_internal_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *IcePair) GetLocalType() string {
@@ -1297,12 +1499,13 @@ func (x *IcePair) GetRemoteAddress() string {
 type AudioFlow struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Packets received from where the sound comes from, and sent to where it goes.
-	Received uint64 `protobuf:"varint,1,opt,name=received,proto3" json:"received,omitempty"`
-	Sent     uint64 `protobuf:"varint,2,opt,name=sent,proto3" json:"sent,omitempty"`
+	Received uint32 `protobuf:"varint,1,opt,name=received,proto3" json:"received,omitempty"`
+	Sent     uint32 `protobuf:"varint,2,opt,name=sent,proto3" json:"sent,omitempty"`
 	// Of the packets on the way between Meta and us: how many did not arrive, and their share.
-	Lost          uint64                 `protobuf:"varint,3,opt,name=lost,proto3" json:"lost,omitempty"`
-	Loss          float64                `protobuf:"fixed64,4,opt,name=loss,proto3" json:"loss,omitempty"`
-	Jitter        *durationpb.Duration   `protobuf:"bytes,5,opt,name=jitter,proto3" json:"jitter,omitempty"`
+	Lost   uint32               `protobuf:"varint,3,opt,name=lost,proto3" json:"lost,omitempty"`
+	Loss   float64              `protobuf:"fixed64,4,opt,name=loss,proto3" json:"loss,omitempty"`
+	Jitter *durationpb.Duration `protobuf:"bytes,5,opt,name=jitter,proto3" json:"jitter,omitempty"`
+	// Of the packets received.
 	FirstPacketAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=first_packet_at,json=firstPacketAt,proto3" json:"first_packet_at,omitempty"`
 	LastPacketAt  *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=last_packet_at,json=lastPacketAt,proto3" json:"last_packet_at,omitempty"`
 	// How long packets were handed on as they came, sounds were mixed, and there was nothing to hear.
@@ -1310,14 +1513,19 @@ type AudioFlow struct {
 	Mixed   *durationpb.Duration `protobuf:"bytes,9,opt,name=mixed,proto3" json:"mixed,omitempty"`
 	Silent  *durationpb.Duration `protobuf:"bytes,10,opt,name=silent,proto3" json:"silent,omitempty"`
 	// Estimated opinion score (E-model), 1 to 4.5; zero if there is nothing to estimate from.
-	Mos           float64 `protobuf:"fixed64,11,opt,name=mos,proto3" json:"mos,omitempty"`
+	Mos float64 `protobuf:"fixed64,11,opt,name=mos,proto3" json:"mos,omitempty"`
+	// Of the packets sent; those to the phone go on in silence.
+	FirstSentAt *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=first_sent_at,json=firstSentAt,proto3" json:"first_sent_at,omitempty"`
+	LastSentAt  *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=last_sent_at,json=lastSentAt,proto3" json:"last_sent_at,omitempty"`
+	// RMS level of what was mixed or encoded, in dB below full scale, negative; zero if nothing was.
+	LevelDb       float64 `protobuf:"fixed64,14,opt,name=level_db,json=levelDb,proto3" json:"level_db,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AudioFlow) Reset() {
 	*x = AudioFlow{}
-	mi := &file_connector_internal_proto_msgTypes[17]
+	mi := &file_connector_internal_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1329,7 +1537,7 @@ func (x *AudioFlow) String() string {
 func (*AudioFlow) ProtoMessage() {}
 
 func (x *AudioFlow) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_internal_proto_msgTypes[17]
+	mi := &file_connector_internal_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1342,24 +1550,24 @@ func (x *AudioFlow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AudioFlow.ProtoReflect.Descriptor instead.
 func (*AudioFlow) Descriptor() ([]byte, []int) {
-	return file_connector_internal_proto_rawDescGZIP(), []int{17}
+	return file_connector_internal_proto_rawDescGZIP(), []int{19}
 }
 
-func (x *AudioFlow) GetReceived() uint64 {
+func (x *AudioFlow) GetReceived() uint32 {
 	if x != nil {
 		return x.Received
 	}
 	return 0
 }
 
-func (x *AudioFlow) GetSent() uint64 {
+func (x *AudioFlow) GetSent() uint32 {
 	if x != nil {
 		return x.Sent
 	}
 	return 0
 }
 
-func (x *AudioFlow) GetLost() uint64 {
+func (x *AudioFlow) GetLost() uint32 {
 	if x != nil {
 		return x.Lost
 	}
@@ -1422,6 +1630,27 @@ func (x *AudioFlow) GetMos() float64 {
 	return 0
 }
 
+func (x *AudioFlow) GetFirstSentAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FirstSentAt
+	}
+	return nil
+}
+
+func (x *AudioFlow) GetLastSentAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastSentAt
+	}
+	return nil
+}
+
+func (x *AudioFlow) GetLevelDb() float64 {
+	if x != nil {
+		return x.LevelDb
+	}
+	return 0
+}
+
 // CallFinding is one thing that is wrong.
 type CallFinding struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1440,7 +1669,7 @@ type CallFinding struct {
 
 func (x *CallFinding) Reset() {
 	*x = CallFinding{}
-	mi := &file_connector_internal_proto_msgTypes[18]
+	mi := &file_connector_internal_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1452,7 +1681,7 @@ func (x *CallFinding) String() string {
 func (*CallFinding) ProtoMessage() {}
 
 func (x *CallFinding) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_internal_proto_msgTypes[18]
+	mi := &file_connector_internal_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1465,7 +1694,7 @@ func (x *CallFinding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallFinding.ProtoReflect.Descriptor instead.
 func (*CallFinding) Descriptor() ([]byte, []int) {
-	return file_connector_internal_proto_rawDescGZIP(), []int{18}
+	return file_connector_internal_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CallFinding) GetCode() string {
@@ -1513,7 +1742,7 @@ type ErrorMeta struct {
 
 func (x *ErrorMeta) Reset() {
 	*x = ErrorMeta{}
-	mi := &file_connector_internal_proto_msgTypes[19]
+	mi := &file_connector_internal_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1525,7 +1754,7 @@ func (x *ErrorMeta) String() string {
 func (*ErrorMeta) ProtoMessage() {}
 
 func (x *ErrorMeta) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_internal_proto_msgTypes[19]
+	mi := &file_connector_internal_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1538,7 +1767,7 @@ func (x *ErrorMeta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorMeta.ProtoReflect.Descriptor instead.
 func (*ErrorMeta) Descriptor() ([]byte, []int) {
-	return file_connector_internal_proto_rawDescGZIP(), []int{19}
+	return file_connector_internal_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ErrorMeta) GetMeta() map[string]string {
@@ -1616,7 +1845,7 @@ const file_connector_internal_proto_rawDesc = "" +
 	"\aapi_key\x18\x01 \x01(\tR\x06apiKey\x12\x14\n" +
 	"\x05ended\x18\x02 \x01(\bR\x05ended\"@\n" +
 	"\x11ListCallsResponse\x12+\n" +
-	"\x05calls\x18\x01 \x03(\v2\x15.connector.CallRecordR\x05calls\"\x94\a\n" +
+	"\x05calls\x18\x01 \x03(\v2\x15.connector.CallRecordR\x05calls\"\x81\b\n" +
 	"\n" +
 	"CallRecord\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x1c\n" +
@@ -1647,10 +1876,29 @@ const file_connector_internal_proto_rawDesc = "" +
 	"meta_error\x18\x12 \x01(\tR\tmetaError\x120\n" +
 	"\btimeline\x18\x13 \x03(\v2\x14.connector.CallStageR\btimeline\x12*\n" +
 	"\x05audio\x18\x14 \x01(\v2\x14.connector.CallAudioR\x05audio\x124\n" +
-	"\tdiagnosis\x18\x15 \x03(\v2\x16.connector.CallFindingR\tdiagnosis\x1a=\n" +
+	"\tdiagnosis\x18\x15 \x03(\v2\x16.connector.CallFindingR\tdiagnosis\x12\x19\n" +
+	"\broom_sid\x18\x16 \x01(\tR\aroomSid\x12'\n" +
+	"\x0fparticipant_sid\x18\x17 \x01(\tR\x0eparticipantSid\x12'\n" +
+	"\x04room\x18\x18 \x01(\v2\x13.connector.CallRoomR\x04room\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"M\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdf\x01\n" +
+	"\bCallRoom\x12\x16\n" +
+	"\x06others\x18\x01 \x01(\rR\x06others\x12\x18\n" +
+	"\aoffline\x18\x02 \x01(\bR\aoffline\x12'\n" +
+	"\x0ftrack_published\x18\x03 \x01(\bR\x0etrackPublished\x12J\n" +
+	"\x13track_subscribed_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x11trackSubscribedAt\x12,\n" +
+	"\x06tracks\x18\x05 \x03(\v2\x14.connector.CallTrackR\x06tracks\"\xe0\x01\n" +
+	"\tCallTrack\x12\x19\n" +
+	"\btrack_id\x18\x01 \x01(\tR\atrackId\x121\n" +
+	"\x14participant_identity\x18\x02 \x01(\tR\x13participantIdentity\x12\x1b\n" +
+	"\tmime_type\x18\x03 \x01(\tR\bmimeType\x12\x14\n" +
+	"\x05muted\x18\x04 \x01(\bR\x05muted\x12\x18\n" +
+	"\arefused\x18\x05 \x01(\tR\arefused\x12\x1e\n" +
+	"\n" +
+	"subscribed\x18\x06 \x01(\bR\n" +
+	"subscribed\x12\x18\n" +
+	"\apackets\x18\a \x01(\rR\apackets\"M\n" +
 	"\tCallStage\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\tR\x05stage\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xe1\x01\n" +
@@ -1666,11 +1914,11 @@ const file_connector_internal_proto_rawDesc = "" +
 	"local_type\x18\x01 \x01(\tR\tlocalType\x12\x1f\n" +
 	"\vremote_type\x18\x02 \x01(\tR\n" +
 	"remoteType\x12%\n" +
-	"\x0eremote_address\x18\x03 \x01(\tR\rremoteAddress\"\xc7\x03\n" +
+	"\x0eremote_address\x18\x03 \x01(\tR\rremoteAddress\"\xe0\x04\n" +
 	"\tAudioFlow\x12\x1a\n" +
-	"\breceived\x18\x01 \x01(\x04R\breceived\x12\x12\n" +
-	"\x04sent\x18\x02 \x01(\x04R\x04sent\x12\x12\n" +
-	"\x04lost\x18\x03 \x01(\x04R\x04lost\x12\x12\n" +
+	"\breceived\x18\x01 \x01(\rR\breceived\x12\x12\n" +
+	"\x04sent\x18\x02 \x01(\rR\x04sent\x12\x12\n" +
+	"\x04lost\x18\x03 \x01(\rR\x04lost\x12\x12\n" +
 	"\x04loss\x18\x04 \x01(\x01R\x04loss\x121\n" +
 	"\x06jitter\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x06jitter\x12B\n" +
 	"\x0ffirst_packet_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\rfirstPacketAt\x12@\n" +
@@ -1679,7 +1927,11 @@ const file_connector_internal_proto_rawDesc = "" +
 	"\x05mixed\x18\t \x01(\v2\x19.google.protobuf.DurationR\x05mixed\x121\n" +
 	"\x06silent\x18\n" +
 	" \x01(\v2\x19.google.protobuf.DurationR\x06silent\x12\x10\n" +
-	"\x03mos\x18\v \x01(\x01R\x03mos\"\x87\x01\n" +
+	"\x03mos\x18\v \x01(\x01R\x03mos\x12>\n" +
+	"\rfirst_sent_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\vfirstSentAt\x12<\n" +
+	"\flast_sent_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"lastSentAt\x12\x19\n" +
+	"\blevel_db\x18\x0e \x01(\x01R\alevelDb\"\x87\x01\n" +
 	"\vCallFinding\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x1c\n" +
 	"\tdirection\x18\x02 \x01(\tR\tdirection\x12\x14\n" +
@@ -1718,7 +1970,7 @@ func file_connector_internal_proto_rawDescGZIP() []byte {
 }
 
 var file_connector_internal_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_connector_internal_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_connector_internal_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_connector_internal_proto_goTypes = []any{
 	(ReportCallRequest_Event)(0),                  // 0: connector.ReportCallRequest.Event
 	(*StartCallRequest)(nil),                      // 1: connector.StartCallRequest
@@ -1735,77 +1987,84 @@ var file_connector_internal_proto_goTypes = []any{
 	(*ListCallsRequest)(nil),                      // 12: connector.ListCallsRequest
 	(*ListCallsResponse)(nil),                     // 13: connector.ListCallsResponse
 	(*CallRecord)(nil),                            // 14: connector.CallRecord
-	(*CallStage)(nil),                             // 15: connector.CallStage
-	(*CallAudio)(nil),                             // 16: connector.CallAudio
-	(*IcePair)(nil),                               // 17: connector.IcePair
-	(*AudioFlow)(nil),                             // 18: connector.AudioFlow
-	(*CallFinding)(nil),                           // 19: connector.CallFinding
-	(*ErrorMeta)(nil),                             // 20: connector.ErrorMeta
-	nil,                                           // 21: connector.CallRecord.AttributesEntry
-	nil,                                           // 22: connector.ErrorMeta.MetaEntry
-	(*livekit.DialWhatsAppCallRequest)(nil),       // 23: livekit.DialWhatsAppCallRequest
-	(*livekit.AcceptWhatsAppCallRequest)(nil),     // 24: livekit.AcceptWhatsAppCallRequest
-	(*timestamppb.Timestamp)(nil),                 // 25: google.protobuf.Timestamp
-	(*livekit.RoomConfiguration)(nil),             // 26: livekit.RoomConfiguration
-	(*durationpb.Duration)(nil),                   // 27: google.protobuf.Duration
-	(*livekit.ConnectWhatsAppCallRequest)(nil),    // 28: livekit.ConnectWhatsAppCallRequest
-	(*livekit.DisconnectWhatsAppCallRequest)(nil), // 29: livekit.DisconnectWhatsAppCallRequest
+	(*CallRoom)(nil),                              // 15: connector.CallRoom
+	(*CallTrack)(nil),                             // 16: connector.CallTrack
+	(*CallStage)(nil),                             // 17: connector.CallStage
+	(*CallAudio)(nil),                             // 18: connector.CallAudio
+	(*IcePair)(nil),                               // 19: connector.IcePair
+	(*AudioFlow)(nil),                             // 20: connector.AudioFlow
+	(*CallFinding)(nil),                           // 21: connector.CallFinding
+	(*ErrorMeta)(nil),                             // 22: connector.ErrorMeta
+	nil,                                           // 23: connector.CallRecord.AttributesEntry
+	nil,                                           // 24: connector.ErrorMeta.MetaEntry
+	(*livekit.DialWhatsAppCallRequest)(nil),       // 25: livekit.DialWhatsAppCallRequest
+	(*livekit.AcceptWhatsAppCallRequest)(nil),     // 26: livekit.AcceptWhatsAppCallRequest
+	(*timestamppb.Timestamp)(nil),                 // 27: google.protobuf.Timestamp
+	(*livekit.RoomConfiguration)(nil),             // 28: livekit.RoomConfiguration
+	(*durationpb.Duration)(nil),                   // 29: google.protobuf.Duration
+	(*livekit.ConnectWhatsAppCallRequest)(nil),    // 30: livekit.ConnectWhatsAppCallRequest
+	(*livekit.DisconnectWhatsAppCallRequest)(nil), // 31: livekit.DisconnectWhatsAppCallRequest
 }
 var file_connector_internal_proto_depIdxs = []int32{
-	23, // 0: connector.StartCallRequest.dial:type_name -> livekit.DialWhatsAppCallRequest
-	24, // 1: connector.StartCallRequest.accept:type_name -> livekit.AcceptWhatsAppCallRequest
-	25, // 2: connector.StartCallRequest.received_at:type_name -> google.protobuf.Timestamp
-	25, // 3: connector.StartCallRequest.answer_by:type_name -> google.protobuf.Timestamp
+	25, // 0: connector.StartCallRequest.dial:type_name -> livekit.DialWhatsAppCallRequest
+	26, // 1: connector.StartCallRequest.accept:type_name -> livekit.AcceptWhatsAppCallRequest
+	27, // 2: connector.StartCallRequest.received_at:type_name -> google.protobuf.Timestamp
+	27, // 3: connector.StartCallRequest.answer_by:type_name -> google.protobuf.Timestamp
 	2,  // 4: connector.StartCallRequest.plan:type_name -> connector.CallPlan
-	26, // 5: connector.CallPlan.room:type_name -> livekit.RoomConfiguration
-	27, // 6: connector.CallPlan.max_duration:type_name -> google.protobuf.Duration
-	27, // 7: connector.CallPlan.alone_timeout:type_name -> google.protobuf.Duration
-	28, // 8: connector.ConnectCallRequest.request:type_name -> livekit.ConnectWhatsAppCallRequest
-	25, // 9: connector.ConnectCallRequest.received_at:type_name -> google.protobuf.Timestamp
-	25, // 10: connector.ConnectCallRequest.answer_by:type_name -> google.protobuf.Timestamp
-	29, // 11: connector.DisconnectCallRequest.request:type_name -> livekit.DisconnectWhatsAppCallRequest
+	28, // 5: connector.CallPlan.room:type_name -> livekit.RoomConfiguration
+	29, // 6: connector.CallPlan.max_duration:type_name -> google.protobuf.Duration
+	29, // 7: connector.CallPlan.alone_timeout:type_name -> google.protobuf.Duration
+	30, // 8: connector.ConnectCallRequest.request:type_name -> livekit.ConnectWhatsAppCallRequest
+	27, // 9: connector.ConnectCallRequest.received_at:type_name -> google.protobuf.Timestamp
+	27, // 10: connector.ConnectCallRequest.answer_by:type_name -> google.protobuf.Timestamp
+	31, // 11: connector.DisconnectCallRequest.request:type_name -> livekit.DisconnectWhatsAppCallRequest
 	0,  // 12: connector.ReportCallRequest.event:type_name -> connector.ReportCallRequest.Event
-	25, // 13: connector.ReportCallRequest.at:type_name -> google.protobuf.Timestamp
-	25, // 14: connector.ReportCallRequest.answered_at:type_name -> google.protobuf.Timestamp
-	27, // 15: connector.ReportCallRequest.duration:type_name -> google.protobuf.Duration
+	27, // 13: connector.ReportCallRequest.at:type_name -> google.protobuf.Timestamp
+	27, // 14: connector.ReportCallRequest.answered_at:type_name -> google.protobuf.Timestamp
+	29, // 15: connector.ReportCallRequest.duration:type_name -> google.protobuf.Duration
 	14, // 16: connector.GetCallResponse.call:type_name -> connector.CallRecord
 	14, // 17: connector.ListCallsResponse.calls:type_name -> connector.CallRecord
-	21, // 18: connector.CallRecord.attributes:type_name -> connector.CallRecord.AttributesEntry
-	25, // 19: connector.CallRecord.created_at:type_name -> google.protobuf.Timestamp
-	25, // 20: connector.CallRecord.answered_at:type_name -> google.protobuf.Timestamp
-	25, // 21: connector.CallRecord.ended_at:type_name -> google.protobuf.Timestamp
-	15, // 22: connector.CallRecord.timeline:type_name -> connector.CallStage
-	16, // 23: connector.CallRecord.audio:type_name -> connector.CallAudio
-	19, // 24: connector.CallRecord.diagnosis:type_name -> connector.CallFinding
-	25, // 25: connector.CallStage.at:type_name -> google.protobuf.Timestamp
-	17, // 26: connector.CallAudio.ice:type_name -> connector.IcePair
-	18, // 27: connector.CallAudio.to_phone:type_name -> connector.AudioFlow
-	18, // 28: connector.CallAudio.to_room:type_name -> connector.AudioFlow
-	27, // 29: connector.CallAudio.round_trip:type_name -> google.protobuf.Duration
-	27, // 30: connector.AudioFlow.jitter:type_name -> google.protobuf.Duration
-	25, // 31: connector.AudioFlow.first_packet_at:type_name -> google.protobuf.Timestamp
-	25, // 32: connector.AudioFlow.last_packet_at:type_name -> google.protobuf.Timestamp
-	27, // 33: connector.AudioFlow.relayed:type_name -> google.protobuf.Duration
-	27, // 34: connector.AudioFlow.mixed:type_name -> google.protobuf.Duration
-	27, // 35: connector.AudioFlow.silent:type_name -> google.protobuf.Duration
-	22, // 36: connector.ErrorMeta.meta:type_name -> connector.ErrorMeta.MetaEntry
-	1,  // 37: connector.ConnectorInternal.StartCall:input_type -> connector.StartCallRequest
-	4,  // 38: connector.ConnectorInternal.ConnectCall:input_type -> connector.ConnectCallRequest
-	6,  // 39: connector.ConnectorInternal.DisconnectCall:input_type -> connector.DisconnectCallRequest
-	8,  // 40: connector.ConnectorInternal.ReportCall:input_type -> connector.ReportCallRequest
-	10, // 41: connector.ConnectorInternal.GetCall:input_type -> connector.GetCallRequest
-	12, // 42: connector.ConnectorInternal.ListCalls:input_type -> connector.ListCallsRequest
-	3,  // 43: connector.ConnectorInternal.StartCall:output_type -> connector.StartCallResponse
-	5,  // 44: connector.ConnectorInternal.ConnectCall:output_type -> connector.ConnectCallResponse
-	7,  // 45: connector.ConnectorInternal.DisconnectCall:output_type -> connector.DisconnectCallResponse
-	9,  // 46: connector.ConnectorInternal.ReportCall:output_type -> connector.ReportCallResponse
-	11, // 47: connector.ConnectorInternal.GetCall:output_type -> connector.GetCallResponse
-	13, // 48: connector.ConnectorInternal.ListCalls:output_type -> connector.ListCallsResponse
-	43, // [43:49] is the sub-list for method output_type
-	37, // [37:43] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	23, // 18: connector.CallRecord.attributes:type_name -> connector.CallRecord.AttributesEntry
+	27, // 19: connector.CallRecord.created_at:type_name -> google.protobuf.Timestamp
+	27, // 20: connector.CallRecord.answered_at:type_name -> google.protobuf.Timestamp
+	27, // 21: connector.CallRecord.ended_at:type_name -> google.protobuf.Timestamp
+	17, // 22: connector.CallRecord.timeline:type_name -> connector.CallStage
+	18, // 23: connector.CallRecord.audio:type_name -> connector.CallAudio
+	21, // 24: connector.CallRecord.diagnosis:type_name -> connector.CallFinding
+	15, // 25: connector.CallRecord.room:type_name -> connector.CallRoom
+	27, // 26: connector.CallRoom.track_subscribed_at:type_name -> google.protobuf.Timestamp
+	16, // 27: connector.CallRoom.tracks:type_name -> connector.CallTrack
+	27, // 28: connector.CallStage.at:type_name -> google.protobuf.Timestamp
+	19, // 29: connector.CallAudio.ice:type_name -> connector.IcePair
+	20, // 30: connector.CallAudio.to_phone:type_name -> connector.AudioFlow
+	20, // 31: connector.CallAudio.to_room:type_name -> connector.AudioFlow
+	29, // 32: connector.CallAudio.round_trip:type_name -> google.protobuf.Duration
+	29, // 33: connector.AudioFlow.jitter:type_name -> google.protobuf.Duration
+	27, // 34: connector.AudioFlow.first_packet_at:type_name -> google.protobuf.Timestamp
+	27, // 35: connector.AudioFlow.last_packet_at:type_name -> google.protobuf.Timestamp
+	29, // 36: connector.AudioFlow.relayed:type_name -> google.protobuf.Duration
+	29, // 37: connector.AudioFlow.mixed:type_name -> google.protobuf.Duration
+	29, // 38: connector.AudioFlow.silent:type_name -> google.protobuf.Duration
+	27, // 39: connector.AudioFlow.first_sent_at:type_name -> google.protobuf.Timestamp
+	27, // 40: connector.AudioFlow.last_sent_at:type_name -> google.protobuf.Timestamp
+	24, // 41: connector.ErrorMeta.meta:type_name -> connector.ErrorMeta.MetaEntry
+	1,  // 42: connector.ConnectorInternal.StartCall:input_type -> connector.StartCallRequest
+	4,  // 43: connector.ConnectorInternal.ConnectCall:input_type -> connector.ConnectCallRequest
+	6,  // 44: connector.ConnectorInternal.DisconnectCall:input_type -> connector.DisconnectCallRequest
+	8,  // 45: connector.ConnectorInternal.ReportCall:input_type -> connector.ReportCallRequest
+	10, // 46: connector.ConnectorInternal.GetCall:input_type -> connector.GetCallRequest
+	12, // 47: connector.ConnectorInternal.ListCalls:input_type -> connector.ListCallsRequest
+	3,  // 48: connector.ConnectorInternal.StartCall:output_type -> connector.StartCallResponse
+	5,  // 49: connector.ConnectorInternal.ConnectCall:output_type -> connector.ConnectCallResponse
+	7,  // 50: connector.ConnectorInternal.DisconnectCall:output_type -> connector.DisconnectCallResponse
+	9,  // 51: connector.ConnectorInternal.ReportCall:output_type -> connector.ReportCallResponse
+	11, // 52: connector.ConnectorInternal.GetCall:output_type -> connector.GetCallResponse
+	13, // 53: connector.ConnectorInternal.ListCalls:output_type -> connector.ListCallsResponse
+	48, // [48:54] is the sub-list for method output_type
+	42, // [42:48] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_connector_internal_proto_init() }
@@ -1823,7 +2082,7 @@ func file_connector_internal_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_connector_internal_proto_rawDesc), len(file_connector_internal_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   22,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
