@@ -42,6 +42,7 @@ type Config struct {
 
 	WhatsApp    WhatsAppConfig    `yaml:"whatsapp"`
 	Participant ParticipantConfig `yaml:"participant"`
+	Events      EventsConfig      `yaml:"events"`
 	Media       MediaConfig       `yaml:"media"`
 	RTC         RTCConfig         `yaml:"rtc"`
 	Logging     LoggingConfig     `yaml:"logging"`
@@ -141,6 +142,7 @@ func DefaultConfig() Config {
 			GraphURL:       "https://graph.facebook.com",
 			RequestTimeout: 5 * time.Second,
 		},
+		Events: defaultEvents(),
 		Media: MediaConfig{
 			Mode: media.ModeAuto.String(), MaxRelayBitrate: media.DefaultMaxRelayBitrate, MaxVoices: media.DefaultMaxVoices,
 			G711:   g711Off,

@@ -33,7 +33,7 @@ func TestExampleConfigLoads(t *testing.T) {
 	want.WSURL, want.APIKey, want.APISecret = "ws://127.0.0.1:7880", "devkey", "secret"
 	want.Keys = map[string]Secret{}
 	for _, list := range []*[]string{
-		&want.BindAddresses, &want.WhatsApp.APIVersions, &want.RTC.NAT1To1IPs, &want.RTC.Interfaces.Includes,
+		&want.BindAddresses, &want.Events.URLs, &want.WhatsApp.APIVersions, &want.RTC.NAT1To1IPs, &want.RTC.Interfaces.Includes,
 		&want.RTC.Interfaces.Excludes, &want.RTC.IPs.Includes, &want.RTC.IPs.Excludes,
 	} {
 		*list = []string{}
@@ -109,6 +109,7 @@ func TestEveryKeyCanBeSetByFlagAndEnvironment(t *testing.T) {
 		"ws_url": "https://lk.example.com/", "whatsapp.graph_url": "http://127.0.0.1:1", "whatsapp.api_versions": "24.0",
 		"rtc.ice_servers": `[{"urls": ["stun:s.example.com"]}]`, "keys": "{other: secret}", "logging.level": "debug",
 		"allow_empty_grants": "false", "rtc.use_ipv6": "false",
+		"events.urls": "https://a.example.com/events,http://localhost:3000", "events.api_key": "key", "events.max_attempts": "9",
 		"health_port": "9001", "prometheus_port": "9002",
 		"media.mode": "transcode", "media.g711": "prefer", "media.max_voices": "7", "media.gain_to_phone": "6",
 		"media.gain_to_room": "-6", "media.opus.complexity": "9", "media.opus.expected_loss": "10", "media.opus.fec": "false",

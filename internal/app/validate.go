@@ -23,6 +23,7 @@ func (c *Config) Validate() error {
 	v.ports(c)
 	v.calls(c)
 	v.whatsApp(&c.WhatsApp)
+	v.events(c)
 	v.media(&c.Media)
 	v.rtc(&c.RTC)
 	v.logging(&c.Logging)

@@ -39,9 +39,9 @@ func newDelivery(event Event, r *connectorpb.CallRecord) (*delivery, error) {
 	now := time.Now()
 	envelope, err := marshal(protojson.MarshalOptions{}, &livekit.WebhookEvent{
 		Event: string(event), Id: "EV_" + rand.Text(), CreatedAt: now.Unix(),
-		Room: &livekit.Room{Name: r.GetRoomName()},
+		Room: &livekit.Room{Sid: r.GetRoomSid(), Name: r.GetRoomName()},
 		Participant: &livekit.ParticipantInfo{
-			Identity: r.GetParticipantIdentity(), Name: r.GetParticipantName(), Attributes: r.GetAttributes(),
+			Sid: r.GetParticipantSid(), Identity: r.GetParticipantIdentity(), Name: r.GetParticipantName(), Attributes: r.GetAttributes(),
 			State: presence(event), Kind: livekit.ParticipantInfo_CONNECTOR,
 			KindDetails: []livekit.ParticipantInfo_KindDetail{livekit.ParticipantInfo_CONNECTOR_WHATSAPP},
 		},

@@ -161,6 +161,7 @@ func (s *stand) requireCounted(t *testing.T, lines ...string) {
 func record(room string) *connectorpb.CallRecord {
 	return &connectorpb.CallRecord{
 		CallId: "wacid." + room, Direction: "inbound", State: "active", RoomName: room,
+		RoomSid: "RM_1", ParticipantSid: "PA_1",
 		ParticipantIdentity: "caller", ParticipantName: "Caller", Attributes: map[string]string{"whatsapp.callID": "wacid." + room},
 		CreatedAt: timestamppb.New(time.Unix(1_700_000_000, 5e8)),
 		Audio:     &connectorpb.CallAudio{Codec: "opus", ToRoom: &connectorpb.AudioFlow{Received: 500, Sent: 499}},
@@ -190,9 +191,9 @@ func TestEventIsLiveKitsWithTheRecordBesides(t *testing.T) {
 		require.NoError(t, err)
 		require.Regexp(t, `^EV_\w{10,}$`, e.GetId())
 		require.True(t, proto.Equal(&livekit.WebhookEvent{
-			Event: "call.answered", Id: e.GetId(), CreatedAt: time.Now().Unix(), Room: &livekit.Room{Name: "lobby"},
+			Event: "call.answered", Id: e.GetId(), CreatedAt: time.Now().Unix(), Room: &livekit.Room{Sid: "RM_1", Name: "lobby"},
 			Participant: &livekit.ParticipantInfo{
-				Identity: "caller", Name: "Caller", Attributes: want.GetAttributes(), Kind: livekit.ParticipantInfo_CONNECTOR,
+				Sid: "PA_1", Identity: "caller", Name: "Caller", Attributes: want.GetAttributes(), Kind: livekit.ParticipantInfo_CONNECTOR,
 				KindDetails: []livekit.ParticipantInfo_KindDetail{livekit.ParticipantInfo_CONNECTOR_WHATSAPP},
 				State:       livekit.ParticipantInfo_ACTIVE,
 			},
@@ -205,7 +206,7 @@ func TestEventIsLiveKitsWithTheRecordBesides(t *testing.T) {
 		var got connectorpb.CallRecord
 		require.NoError(t, protojson.Unmarshal(body.Call, &got))
 		require.True(t, proto.Equal(want, &got), got.String())
-		require.Contains(t, string(body.Call), `"lost":"0"`, "a zero is a fact")
+		require.Contains(t, string(body.Call), `"lost":0`, "a zero is a fact")
 		s.requireCounted(t, "call.answered delivered 1")
 	})
 }

@@ -25,7 +25,7 @@ func CheckURL(text string, allowInsecure bool) error {
 	case !validPort(u.Port()):
 		return errors.New("the port is not between 1 and 65535")
 	case u.Scheme == "http" && !allowInsecure && !loopback(u.Hostname()):
-		return errors.New("must begin with https:// unless events.allow_insecure is set: anybody on the way could read and change what is sent")
+		return errors.New("must begin with https:// unless events.allow_insecure is set: anybody on the way could read what is sent")
 	}
 	return nil
 }
