@@ -49,11 +49,12 @@ func (i *inlet) Close() error {
 
 // incoming is what receive needs from packet to packet.
 type incoming struct {
-	packet rtp.Packet
-	events eventGap
+	packet  rtp.Packet
+	events  eventGap
+	presses presses
 }
 
-// receive sorts one RTP packet: audio to the sink, events out of the way.
+// receive sorts one RTP packet: audio to the sink, events out of its way.
 func (l *Leg) receive(raw []byte) {
 	now := time.Now()
 	l.times.received.Store(now.UnixNano())
@@ -66,10 +67,10 @@ func (l *Leg) receive(raw []byte) {
 	switch uint32(pkt.PayloadType) {
 	case types & 0xFF:
 	case types >> 8:
-		l.counters.events.Add(1)
 		// All packets of a key press have one timestamp, so they tell no jitter.
 		l.reception.Take(pkt.SSRC, pkt.SequenceNumber, pkt.Timestamp, 0, now)
 		events.take(pkt.SequenceNumber)
+		l.receiveEvents(pkt)
 		return
 	default:
 		l.counters.unknownPayload.Add(1)

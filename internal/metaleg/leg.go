@@ -51,6 +51,7 @@ type Leg struct {
 	incoming incoming   // owned by Pion's goroutine that decrypts RTP
 	open     atomic.Bool
 	sink     atomic.Pointer[sink]
+	keys     atomic.Pointer[keySink]
 	// payloadTypes holds what Meta sends: audio in the low byte, events above it.
 	payloadTypes atomic.Uint32
 	path         atomic.Pointer[Path]
@@ -246,6 +247,7 @@ func (l *Leg) expect(r *remoteSDP) {
 	l.track.codec.Store(uint32(r.audio.codec))
 	types := uint32(r.audio.typ)
 	if r.hasEvent {
+		l.track.event.Store(uint32(r.event))
 		types |= uint32(r.event) << 8
 	} else {
 		types |= eventPayloadType << 8 // Meta sends them as 126 even if we did not ask

@@ -44,6 +44,8 @@ var (
 	ErrGateShut = errors.New("metaleg: gate to Meta is shut")
 	// ErrNotConnected is returned by WriteRTP while DTLS is not up.
 	ErrNotConnected = errors.New("metaleg: not connected to Meta")
+	// ErrNoEvents is returned by WriteRTP for an RTP event that Meta did not negotiate.
+	ErrNoEvents = errors.New("metaleg: Meta takes no telephone-event")
 	// ErrAnswered is returned by SetAnswer for a second, different answer: Meta
 	// knows no renegotiation.
 	ErrAnswered = errors.New("metaleg: another answer was applied before")

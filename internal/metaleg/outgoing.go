@@ -18,6 +18,7 @@ import (
 // while it is not bound.
 type outgoing struct {
 	codec atomic.Uint32 // a media.Codec, as negotiated
+	event atomic.Uint32 // payload type of RTP events; 0, which is PCMU's, if Meta has none
 	bound atomic.Pointer[binding]
 }
 
@@ -54,8 +55,10 @@ func (o *outgoing) Unbind(webrtc.TrackLocalContext) error {
 }
 
 // WriteRTP sends p to Meta: its payload, marker, sequence number and timestamp
-// under our own SSRC and payload type. Header extensions never leave. Before Open
-// it sends nothing and returns ErrGateShut, before Connected ErrNotConnected.
+// under our own SSRC and payload type, which is that of RTP events if p has
+// media.EventPayloadType, else that of the audio. Header extensions never leave.
+// Before Open it sends nothing and returns ErrGateShut, before Connected
+// ErrNotConnected; without TakesKeys it sends no event and returns ErrNoEvents.
 func (l *Leg) WriteRTP(p *rtp.Packet) error {
 	if !l.open.Load() {
 		l.counters.gated.Add(1)
@@ -66,8 +69,14 @@ func (l *Leg) WriteRTP(p *rtp.Packet) error {
 		l.counters.notConnected.Add(1)
 		return ErrNotConnected
 	}
+	typ := b.payloadType
+	if p.PayloadType == media.EventPayloadType {
+		if typ = uint8(l.track.event.Load()); typ == 0 {
+			return ErrNoEvents
+		}
+	}
 	l.header = rtp.Header{
-		Version: 2, Marker: p.Marker, PayloadType: b.payloadType,
+		Version: 2, Marker: p.Marker, PayloadType: typ,
 		SequenceNumber: p.SequenceNumber, Timestamp: p.Timestamp, SSRC: b.ssrc,
 	}
 	n, err := b.writer.WriteRTP(&l.header, p.Payload)

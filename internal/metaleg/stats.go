@@ -38,8 +38,10 @@ type Stats struct {
 	WriteErrors  uint64 // refused by the socket or the cipher
 
 	Events         uint64 // RTP events (RFC 4733), kept out of the audio
+	Presses        uint64 // keys that were pressed on the phone, by those events
+	OtherEvents    uint64 // of those that are no keys, such as a hook flash
 	UnknownPayload uint64 // RTP of a payload type that was not negotiated
-	Malformed      uint64 // not RTP
+	Malformed      uint64 // not RTP, or no event
 	NoSink         uint64 // audio that came before SetSink
 	SinkErrors     uint64 // audio that the sink refused
 	Late           uint64 // audio from before a key press that came after it
@@ -64,7 +66,8 @@ type times struct {
 type counters struct {
 	sentPackets, sentBytes, receivedPackets, receivedBytes, receivedRTCP atomic.Uint64
 	gated, notConnected, writeErrors                                     atomic.Uint64
-	events, unknownPayload, malformed, noSink, sinkErrors, late          atomic.Uint64
+	events, presses, otherEvents                                         atomic.Uint64
+	unknownPayload, malformed, noSink, sinkErrors, late                  atomic.Uint64
 }
 
 // Times returns what has happened so far. Safe to call from any goroutine.
@@ -86,7 +89,7 @@ func (l *Leg) Stats() Stats {
 		ReceivedPackets: c.receivedPackets.Load(), ReceivedBytes: c.receivedBytes.Load(),
 		ReceivedRTCP: c.receivedRTCP.Load(),
 		Gated:        c.gated.Load(), NotConnected: c.notConnected.Load(), WriteErrors: c.writeErrors.Load(),
-		Events: c.events.Load(), UnknownPayload: c.unknownPayload.Load(), Malformed: c.malformed.Load(),
+		Events: c.events.Load(), Presses: c.presses.Load(), OtherEvents: c.otherEvents.Load(), UnknownPayload: c.unknownPayload.Load(), Malformed: c.malformed.Load(),
 		NoSink: c.noSink.Load(), SinkErrors: c.sinkErrors.Load(), Late: c.late.Load(),
 	}
 }
