@@ -35,6 +35,8 @@ type Connection struct {
 	// Received counts audio packets from Meta and Bytes what they held. Unknown are packets of a payload type that nobody
 	// negotiated, Malformed those that were no RTP.
 	Received, Bytes, Unknown, Malformed uint64
+	// Control counts RTCP packets from Meta, whatever they tell.
+	Control uint64
 	// WriteErrors counts packets that the network or the cipher refused.
 	WriteErrors uint64
 }

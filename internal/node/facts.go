@@ -15,7 +15,7 @@ func (l metaLeg) Connection() call.Connection {
 		Described: t.Described, ICE: t.ICEConnected, Up: t.Connected,
 		FirstIn: t.FirstRTPIn, LastIn: t.LastRTPIn, FirstOut: t.FirstRTPOut, LastOut: t.LastRTPOut, LastReport: t.LastReport,
 		Received: s.ReceivedPackets, Bytes: s.ReceivedBytes, Unknown: s.UnknownPayload, Malformed: s.Malformed,
-		WriteErrors: s.WriteErrors,
+		Control: s.ReceivedRTCP, WriteErrors: s.WriteErrors,
 	}
 	if p, ok := l.Path(); ok {
 		c.LocalType, c.RemoteType, c.RemoteAddr = p.LocalType, p.RemoteType, p.RemoteAddr

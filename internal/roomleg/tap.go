@@ -94,7 +94,7 @@ func (t *tap) BindRemoteStream(info *interceptor.StreamInfo, reader interceptor.
 type tapped struct {
 	bound   atomic.Bool   // packets come through the interceptor
 	levelID atomic.Uint32 // number of the audio-level extension; 0: none
-	packets atomic.Uint64 // with a payload, that were handed on
+	packets atomic.Uint64 // that were handed on and did not come from the server itself
 
 	mu     sync.Mutex // guards what follows, and is the order in which packets are handed on
 	hear   func(p *rtp.Packet, age time.Duration) error
@@ -149,7 +149,8 @@ func (s *tapped) handOnLocked(raw []byte, age time.Duration) {
 	}
 	if bytes.Equal(p.Payload, serverSilence) {
 		p.Payload = p.Payload[:len(media.SilenceFrame)]
+	} else {
+		s.packets.Add(1)
 	}
-	s.packets.Add(1)
 	_ = s.hear(p, age) // the error is the phone leg's, which knows it itself
 }

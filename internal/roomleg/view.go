@@ -9,6 +9,8 @@ import (
 
 	lksdk "github.com/livekit/server-sdk-go/v2"
 	"github.com/pion/rtp"
+
+	"github.com/livekit-connector/livekit-connector/media"
 )
 
 // View is what the leg sees of its room, for those who ask why a call is silent. Hidden participants are not in it, because
@@ -26,8 +28,8 @@ type View struct {
 	// Published says that our track is in the room, FirstHeard when somebody first subscribed to it; zero if nobody did.
 	Published  bool
 	FirstHeard time.Time
-	// FirstIn and LastIn are of packets of the room's tracks, Received counts them. FirstOut and LastOut are of packets into
-	// the room.
+	// FirstIn and LastIn are of packets of the room's tracks that are not digital silence, Received counts those too. FirstOut
+	// and LastOut are of packets into the room.
 	FirstIn, LastIn, FirstOut, LastOut time.Time
 	Received                           uint64
 	// Attributes are our participant's.
@@ -39,7 +41,7 @@ type TrackView struct {
 	SID, Participant, MIME string
 	Muted                  bool
 	Refused                Refusal
-	// Subscribed says that the server sends us the track, Packets how many with a payload came so far.
+	// Subscribed says that the server sends us the track, Packets how many came so far from whoever publishes it.
 	Subscribed bool
 	Packets    uint64
 }
@@ -89,10 +91,12 @@ func (l *Leg) look(others []*lksdk.RemoteParticipant) {
 // hears lets a listener's packets be counted.
 func (l *Leg) hears(next func(*rtp.Packet, time.Duration) error) func(*rtp.Packet, time.Duration) error {
 	return func(p *rtp.Packet, age time.Duration) error {
-		now := time.Now().UnixNano()
-		l.seen.firstIn.CompareAndSwap(0, now)
-		l.seen.lastIn.Store(now)
 		l.seen.packets.Add(1)
+		if string(p.Payload) != string(media.SilenceFrame) {
+			now := time.Now().UnixNano()
+			l.seen.firstIn.CompareAndSwap(0, now)
+			l.seen.lastIn.Store(now)
+		}
 		return next(p, age)
 	}
 }
