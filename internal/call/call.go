@@ -56,6 +56,9 @@ type Timeouts struct {
 	Publish time.Duration
 	// Media is how long Meta may send nothing on an answered call before it counts as left behind.
 	Media time.Duration
+	// Alone is how long the caller of an answered call may be alone in the room once somebody has been there; zero means
+	// for ever.
+	Alone time.Duration
 	// MaxDuration bounds an answered call; zero means no bound.
 	MaxDuration time.Duration
 	// Terminate bounds the attempts to tell Meta that a call is over.
@@ -73,6 +76,7 @@ func DefaultTimeouts() Timeouts {
 		Join:      20 * time.Second,
 		Publish:   10 * time.Second,
 		Media:     30 * time.Second,
+		Alone:     20 * time.Second,
 		Terminate: 60 * time.Second,
 		Leave:     5 * time.Second,
 	}
@@ -91,8 +95,13 @@ type Options struct {
 	// Audio says what is decoded; its zero value nothing.
 	Audio    Audio
 	Timeouts Timeouts
+	// StatusesSeen says that what Meta's webhooks say of this call reaches Report. Then an outbound call is picked up when
+	// they say so, else at the first audio; and when Meta closes the connection the call waits a moment to hear why.
+	StatusesSeen bool
 	// WaitForRoom keeps an inbound call ringing until somebody in the room can talk with the caller.
 	WaitForRoom bool
+	// AnswerAlone answers a call that waits for the room even if nobody came in time.
+	AnswerAlone bool
 	// SetupDeadline is when setting up an inbound call must have succeeded, if Timeouts.Setup does not end before; zero
 	// means as long as that.
 	SetupDeadline time.Time
@@ -126,6 +135,13 @@ type Call struct {
 	// ringBy is when an outbound call must have been picked up: counted from when Meta took it, not from the request.
 	ringBy time.Time
 
+	// Closed by Report: the phone rings, the user picked up. Without statuses the SDP answer counts as the former.
+	rang, accepted chan struct{}
+	ringOnce       sync.Once
+	// over ends when Meta said that the call is over, or when nothing of it is left.
+	over       context.Context //nolint:containedctx // as ctx
+	overAtMeta context.CancelFunc
+
 	// Closed by the call's goroutine.
 	joined  chan struct{}
 	ringing chan struct{}
@@ -157,6 +173,7 @@ type Call struct {
 	room RoomLeg
 	// last is what the legs knew when the call ended; nil before.
 	last *legFacts
+	said Said
 }
 
 // answer is Meta's SDP answer on its way into the call's goroutine; reply has room for one.
@@ -184,6 +201,7 @@ func New(ctx context.Context, opts Options) *Call {
 		answers: make(chan answer),
 		started: opts.Started,
 		ringBy:  now.Add(opts.Timeouts.Ringing),
+		rang:    make(chan struct{}), accepted: make(chan struct{}),
 		joined:  make(chan struct{}),
 		ringing: make(chan struct{}),
 		active:  make(chan struct{}),
@@ -192,6 +210,7 @@ func New(ctx context.Context, opts Options) *Call {
 		since:   now,
 		state:   StateOffered,
 	}
+	c.over, c.overAtMeta = context.WithCancel(context.Background())
 	if opts.Direction == Outbound {
 		c.state = StateDialing
 	}
@@ -308,6 +327,7 @@ func (c *Call) SetAnswer(ctx context.Context, sdp string) error {
 // Run is the call's life. It returns when nothing of the call is left, with the reason as an *EndError.
 func (c *Call) Run() error {
 	defer close(c.done)
+	defer c.overAtMeta()
 	c.log.Info("call started")
 	switch c.opts.Direction {
 	case Inbound:

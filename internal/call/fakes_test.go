@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -30,6 +31,9 @@ type script struct {
 	codec                           media.Codec
 	late, answered                  bool // the codec is known with the answer
 	reported                        call.Network
+	company                         call.Company
+	companyChanged                  chan struct{}
+	attributes                      map[string]string // what the participant's are by now
 	sink                            atomic.Pointer[media.Writer]
 	toPhone, toRoom                 recording
 	// block holds back a step until its channel is closed or the step's context ends.
@@ -41,6 +45,7 @@ func newScript() *script {
 		fail: map[string]error{}, block: map[string]chan struct{}{},
 		connected: make(chan struct{}), firstAudio: make(chan struct{}), metaDone: make(chan struct{}),
 		ready: make(chan struct{}), roomDone: make(chan struct{}),
+		companyChanged: make(chan struct{}), attributes: map[string]string{},
 	}
 }
 
@@ -154,7 +159,31 @@ func (r roomLeg) Done() <-chan struct{}             { return r.roomDone }
 func (r roomLeg) Reason() call.Reason               { return r.roomReason }
 func (r roomLeg) View() call.RoomView               { return call.RoomView{} }
 func (r roomLeg) SetAttributes(a map[string]string) error {
+	r.mu.Lock()
+	maps.Copy(r.attributes, a)
+	r.mu.Unlock()
 	return r.did(context.Background(), "status %s", a[call.AttributeStatus])
+}
+
+func (r roomLeg) Company() (call.Company, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.company, r.companyChanged
+}
+
+// becomes changes who is in the room.
+func (s *script) becomes(c call.Company) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.company = c
+	close(s.companyChanged)
+	s.companyChanged = make(chan struct{})
+}
+
+func (s *script) attribute(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.attributes[name]
 }
 
 func (r roomLeg) Leave(d call.Departure) error {

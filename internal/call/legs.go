@@ -51,6 +51,8 @@ type RoomLeg interface {
 	View() RoomView
 	// Ready is closed once another participant can talk with the caller.
 	Ready() <-chan struct{}
+	// Company says whether somebody is there to talk with, and returns a channel that is closed when that changes.
+	Company() (Company, <-chan struct{})
 	// Done is closed when the participant is no longer in the room, whoever decided that.
 	Done() <-chan struct{}
 	// Reason says why, after Done.
@@ -58,6 +60,20 @@ type RoomLeg interface {
 	// Leave waits until the participant has left. Calling it again does nothing.
 	Leave(Departure) error
 }
+
+// Company is whether somebody is in the room whom the caller could talk with, be it an agent, a person or another
+// telephone; recorders and streams are no company.
+type Company uint8
+
+// The companies.
+const (
+	// CompanyNone: nobody has been there yet.
+	CompanyNone Company = iota
+	// CompanyPresent: somebody is there.
+	CompanyPresent
+	// CompanyLeft: somebody was there, and nobody is now.
+	CompanyLeft
+)
 
 // Graph is Meta's calling API, bound to one call and its credentials.
 type Graph interface {

@@ -18,6 +18,10 @@ const (
 	AttributeStatus = "whatsapp.callStatus"
 	// AttributeAnswerTime is when an outbound call was answered, in Unix milliseconds (protocol livekit/attrs.go).
 	AttributeAnswerTime = "lk.connector.answerTime"
+	// AttributeEndReason is why the call ended, a Reason's name; set just before the participant leaves.
+	AttributeEndReason = "whatsapp.endReason"
+	// AttributeEndCode is Meta's error code, if Meta said that the call failed.
+	AttributeEndCode = "whatsapp.endCode"
 )
 
 // The values of AttributeStatus.
@@ -50,7 +54,7 @@ func (c *Call) runInbound() {
 		c.end(err)
 		return
 	}
-	c.talk()
+	c.talk(s.room)
 }
 
 // setUpInbound brings the call to where both sides hear each other. Meta asks for this order: media is connected before
@@ -85,75 +89,50 @@ func (c *Call) setUpInbound(ctx context.Context, s *seat) error {
 	return c.answered(ctx, s, EventAccepted)
 }
 
-// runOutbound: dialing, answer received, ringing, picked up, active, over.
-func (c *Call) runOutbound() {
-	s := c.takeSeat()
-	var watch sync.WaitGroup
-	watch.Go(func() { c.watch(s) })
-	defer watch.Wait()
-	defer c.finish(s)
-
-	ctx, cancel := context.WithDeadline(c.ctx, c.ringBy)
-	defer cancel()
-	if err := c.setUpOutbound(ctx, s); err != nil {
-		c.end(err)
-		return
-	}
-	c.talk()
-}
-
-// setUpOutbound waits for Meta's SDP answer, which is not the pick-up: the phone rings on, with the gate shut, until the
-// first audio packet. Agents in the room would otherwise greet a ringing phone.
-func (c *Call) setUpOutbound(ctx context.Context, s *seat) error {
-	for answered := false; !answered; {
+// talk is the answered call: it lasts until somebody or something ends it.
+func (c *Call) talk(room RoomLeg) {
+	limit, alone := newAlarm(), newAlarm()
+	defer limit.stop()
+	defer alone.stop()
+	limit.start(c.opts.Timeouts.MaxDuration)
+	for {
+		company, changed := room.Company()
+		if company == CompanyLeft {
+			alone.start(c.opts.Timeouts.Alone)
+		} else {
+			alone.stop()
+		}
 		select {
-		case a := <-c.answers:
-			err := c.opts.Meta.SetAnswer(a.sdp)
-			a.reply <- err
-			answered = err == nil
-		case <-ctx.Done():
-			return reasonFor(ctx, ReasonNoSDPAnswer, nil)
+		case <-changed:
+		case <-limit.C:
+			c.End(ReasonMaxDuration, nil)
+			return
+		case <-alone.C:
+			c.End(ReasonLeftAlone, nil)
+			return
+		case <-c.ctx.Done():
+			return
 		}
 	}
-	c.line.SetCodec(c.opts.Meta.Codec())
-	c.to(EventAnswer)
-	close(c.ringing)
-	c.mark(StageAnswer)
-	if err := c.waitSeated(ctx, s); err != nil {
-		return err
-	}
-	c.hearPhone(s.room)
-	c.setAttributes(s, map[string]string{AttributeStatus: StatusRinging})
-	c.mark(StageRinging)
-	select {
-	case <-c.opts.Meta.Connected():
-	case <-ctx.Done():
-		return reasonFor(ctx, ReasonConnectFailed, nil)
-	}
-	select {
-	case <-c.opts.Meta.FirstAudio():
-	case <-ctx.Done():
-		return reasonFor(ctx, ReasonNoAnswer, nil)
-	}
-	publishing, cancel := context.WithTimeout(c.ctx, c.opts.Timeouts.Publish)
-	defer cancel()
-	return c.answered(publishing, s, EventPickedUp)
 }
 
-// talk is the answered call: it lasts until somebody or something ends it.
-func (c *Call) talk() {
-	var limit <-chan time.Time
-	if d := c.opts.Timeouts.MaxDuration; d > 0 {
-		t := time.NewTimer(d)
-		defer t.Stop()
-		limit = t.C
-	}
-	select {
-	case <-limit:
-		c.End(ReasonMaxDuration, nil)
-	case <-c.ctx.Done():
+// alarm is a timer that may be stopped and started at will.
+type alarm struct{ *time.Timer }
+
+func newAlarm() *alarm {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return &alarm{t}
+}
+
+// start lets the alarm ring after d, which is never if d is not positive.
+func (a *alarm) start(d time.Duration) {
+	if d > 0 {
+		a.Reset(d)
 	}
 }
+
+func (a *alarm) stop() { a.Stop() }
 
 // answered opens the call for audio: first towards Meta, whose clients hang up without media, then into the room.
 func (c *Call) answered(ctx context.Context, s *seat, e Event) error {
@@ -200,10 +179,16 @@ func (c *Call) takeSeat() *seat {
 	return s
 }
 
+// wordPatience is how long Meta may take to say why it closed the connection. Its webhook comes within a second.
+const wordPatience = 2 * time.Second
+
 // watch ends the call when one of its legs is gone, and records what the legs report. It returns when the call ends.
 func (c *Call) watch(s *seat) {
 	connected, firstAudio, ready := c.opts.Meta.Connected(), c.opts.Meta.FirstAudio(), s.ready
+	closed := c.opts.Meta.Done()
 	var gone <-chan struct{}
+	unexplained := newAlarm()
+	defer unexplained.stop()
 	for {
 		select {
 		case <-connected:
@@ -225,7 +210,15 @@ func (c *Call) watch(s *seat) {
 		case <-gone:
 			c.End(s.room.Reason(), nil)
 			return
-		case <-c.opts.Meta.Done():
+		case <-closed:
+			if !c.opts.StatusesSeen || !c.opts.Meta.ClosedByMeta() {
+				c.End(c.lost(), nil)
+				return
+			}
+			closed = nil
+			c.line.Close() // nobody hears it
+			unexplained.start(wordPatience)
+		case <-unexplained.C:
 			c.End(c.lost(), nil)
 			return
 		case <-c.ctx.Done():
@@ -249,94 +242,6 @@ func (c *Call) lost() Reason {
 	default:
 		return ReasonConnectFailed
 	}
-}
-
-// finish takes the call down in the order in which the callers notice it: silence, Meta, the room, the connection.
-func (c *Call) finish(s *seat) {
-	c.End(ReasonUnknown, nil) // has an effect after a panic only, which must get past the watch
-	end := c.endError()
-	before, _ := c.State()
-	c.to(EventEnd)
-	c.mu.Lock()
-	c.endedAt = time.Now()
-	c.mu.Unlock()
-	c.keep()
-	c.line.Close()
-
-	var telling sync.WaitGroup
-	telling.Go(func() {
-		err := c.tellMeta(end.Reason, before)
-		c.mu.Lock()
-		c.endErr = err
-		c.mu.Unlock()
-		c.mark(StageTold)
-		close(c.told)
-		if err != nil {
-			c.log.Error("meta not told of the end", "reason", end.Reason.String(), "error", err)
-		}
-	})
-	<-s.ready
-	c.deafen()
-	if s.room != nil {
-		select {
-		case <-s.room.Done(): // there is no participant any more to say it of
-		default:
-			c.setAttributes(s, map[string]string{AttributeStatus: StatusHangup})
-		}
-		if err := s.room.Leave(end.Reason.Departure()); err != nil {
-			c.log.Warn("room not left cleanly", "error", err)
-		}
-		c.mark(StageRoomLeft)
-	}
-	if err := c.opts.Meta.Close(); err != nil {
-		c.log.Warn("connection to meta not closed cleanly", "error", err)
-	}
-	telling.Wait()
-}
-
-// tellMeta says that the call is over, unless Meta said so to us. Meta bills, and the user listens to silence, until it
-// knows (Meta: terminate call). An offer that may have been pre-accepted without our knowing gets both words.
-func (c *Call) tellMeta(r Reason, before State) error {
-	if r.verdict().overAtMeta {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), c.opts.Timeouts.Terminate)
-	defer cancel()
-	c.mu.Lock()
-	newer := c.endGraph
-	c.mu.Unlock()
-	if newer != nil {
-		err := c.tellMetaBy(ctx, newer, before)
-		if err == nil {
-			return nil
-		}
-		c.log.Warn("meta refused the end of the call by the request's token, using the call's", "error", err)
-	}
-	return c.tellMetaBy(ctx, c.opts.Graph, before)
-}
-
-func (c *Call) tellMetaBy(ctx context.Context, g Graph, before State) error {
-	if before == StateOffered && !c.preAcceptSent.Load() {
-		return g.Reject(ctx)
-	}
-	err := g.Terminate(ctx)
-	if before != StateOffered {
-		return err
-	}
-	// Meta may have refused the terminate of a call that it does not count as begun, or taken it for one of an unknown
-	// call, while the phone still rings.
-	if rejectErr := g.Reject(ctx); rejectErr != nil {
-		return errors.Join(err, rejectErr)
-	}
-	return nil
-}
-
-// refusal tells a call that was over before Meta got our answer from one that Meta refused us.
-func refusal(err error) Reason {
-	if errors.Is(err, whatsapp.ErrCallOver) {
-		return ReasonUserHangup
-	}
-	return ReasonMetaRefused
 }
 
 // setAttributes changes the participant's attributes; a call does not end because that failed.
@@ -370,13 +275,13 @@ func (c *Call) waitConnected(ctx context.Context) error {
 }
 
 // waitRoomReady leaves a part of the setup time for accept.
-func (c *Call) waitRoomReady(ctx context.Context, s *seat) error {
+func (c *Call) waitRoomReady(waiting context.Context, s *seat) error {
 	const forAccept = 3 * time.Second
 	deadline := c.opts.SetupDeadline.Add(-forAccept)
 	if asked := c.opts.RoomDeadline; !asked.IsZero() && asked.Before(deadline) {
 		deadline = asked
 	}
-	ctx, cancel := context.WithDeadlineCause(ctx, deadline, &EndError{Reason: ReasonRoomNotReady})
+	ctx, cancel := context.WithDeadlineCause(waiting, deadline, &EndError{Reason: ReasonRoomNotReady})
 	defer cancel()
 	select {
 	case <-s.room.Ready():
@@ -384,6 +289,9 @@ func (c *Call) waitRoomReady(ctx context.Context, s *seat) error {
 		select {
 		case <-s.room.Ready(): // an impatient requester's deadline may be over before the wait began
 		default:
+			if c.opts.AnswerAlone && waiting.Err() == nil {
+				return nil
+			}
 			return reasonFor(ctx, ReasonRoomNotReady, nil)
 		}
 	}

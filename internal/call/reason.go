@@ -46,6 +46,18 @@ const (
 	ReasonSetupTimeout
 	// ReasonStuck: the call was past a state's last deadline; found by the sweeper.
 	ReasonStuck
+	// ReasonUnanswered: Meta ended an outbound call that was neither picked up nor declined.
+	ReasonUnanswered
+	// ReasonMediaNotReceived: Meta ended the call because the user's phone received nothing of ours.
+	ReasonMediaNotReceived
+	// ReasonClientFailed: Meta ended the call because the user's phone could not set it up, or sent nothing.
+	ReasonClientFailed
+	// ReasonMetaTimeout: Meta ended the call because we were not ready in time.
+	ReasonMetaTimeout
+	// ReasonMetaFailed: Meta ended the call for another failure, which its error code tells.
+	ReasonMetaFailed
+	// ReasonLeftAlone: everybody whom the caller could talk with had left the room for too long.
+	ReasonLeftAlone
 	// ReasonMaxDuration: the call reached its longest allowed duration.
 	ReasonMaxDuration
 	// ReasonShutdown: the node is going down.
@@ -109,6 +121,12 @@ var verdicts = [...]verdict{
 	ReasonMediaTimeout:         {name: "media_timeout", result: ResultIndeterminate, reaped: true},
 	ReasonSetupTimeout:         {name: "setup_timeout", result: ResultIndeterminate},
 	ReasonStuck:                {name: "stuck", result: ResultServerError, reaped: true},
+	ReasonUnanswered:           {name: "unanswered", result: ResultClientError, departure: DepartUnavailable, overAtMeta: true},
+	ReasonMediaNotReceived:     {name: "media_not_received", result: ResultIndeterminate, overAtMeta: true},
+	ReasonClientFailed:         {name: "client_failed", result: ResultClientError, overAtMeta: true},
+	ReasonMetaTimeout:          {name: "meta_timeout", result: ResultIndeterminate, overAtMeta: true},
+	ReasonMetaFailed:           {name: "meta_failed", result: ResultUpstreamError, overAtMeta: true},
+	ReasonLeftAlone:            {name: "left_alone", result: ResultSuccess},
 	ReasonMaxDuration:          {name: "max_duration", result: ResultSuccess},
 	ReasonShutdown:             {name: "shutdown", result: ResultSuccess},
 }

@@ -81,6 +81,18 @@ func (l roomLeg) Leave(d call.Departure) error {
 	}
 }
 
+func (l roomLeg) Company() (call.Company, <-chan struct{}) {
+	present, met, changed := l.Leg.Company()
+	switch {
+	case present:
+		return call.CompanyPresent, changed
+	case met:
+		return call.CompanyLeft, changed
+	default:
+		return call.CompanyNone, changed
+	}
+}
+
 func (l roomLeg) Reason() call.Reason {
 	switch err := l.Err(); {
 	case errors.Is(err, roomleg.ErrRoomDeleted), errors.Is(err, roomleg.ErrRoomClosed):

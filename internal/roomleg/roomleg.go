@@ -55,6 +55,9 @@ type Options struct {
 	Attributes map[string]string
 	// Agents are dispatched once each, whether the room exists already or not.
 	Agents []*livekit.RoomAgentDispatch
+	// RoomConfig is for the room if the join creates it; an existing room stays as it is. Its name and agents do not
+	// count. May be nil.
+	RoomConfig *livekit.RoomConfiguration
 	// Kind is the connector that the participant stands for, its kind detail. The zero value is WhatsApp.
 	Kind connector.Kind
 
@@ -85,6 +88,7 @@ type Leg struct {
 	taps   *taps
 	joined time.Time
 
+	company company
 	unheard unheard // owned by watch
 	counts  counts
 	seen    seen
@@ -157,6 +161,7 @@ func newLeg(opts Options) (*Leg, error) {
 		wake: make(chan struct{}, 1), dismissed: make(chan struct{}),
 		attributes: make(map[string]string), listeners: make(map[string]*listener),
 		unheard: unheard{reasons: make(map[string]Refusal)},
+		company: company{changed: make(chan struct{})},
 	}
 	maps.Copy(l.attributes, opts.Attributes)
 	l.room = lksdk.NewRoom(l.callbacks())
@@ -188,13 +193,9 @@ func (o *Options) complete() error {
 
 // connect joins by the SDK, which heeds ctx only while it dials; hence the goroutine.
 func (l *Leg) connect(ctx context.Context, agents []*livekit.RoomAgentDispatch) error {
-	token, err := connector.BuildConnectorToken(connector.ConnectorTokenParams{
-		APIKey: l.opts.APIKey, APISecret: l.opts.APISecret, RoomName: l.opts.Room,
-		ParticipantIdentity: l.opts.Identity, ParticipantName: l.opts.Name, ParticipantMetadata: l.opts.Metadata,
-		ParticipantAttributes: l.opts.Attributes, Agents: agents, Kind: l.opts.Kind,
-	})
+	token, err := l.opts.roomToken(agents)
 	if err != nil {
-		return fmt.Errorf("sign room token: %w", err)
+		return err
 	}
 	log, doomed := sdklog.WatchJoin(l.log)
 	connected := make(chan error, 1)

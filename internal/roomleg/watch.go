@@ -109,7 +109,9 @@ func (l *Leg) observe(asked map[string]bool) {
 	others := l.room.GetRemoteParticipants()
 	l.voice.listeners.Store(int32(len(others)))
 	present := make(map[string]bool)
+	company := false
 	for _, other := range others {
+		company = company || canTalk(other)
 		if kind := other.Kind(); kind == lksdk.ParticipantSIP || kind == lksdk.ParticipantConnector {
 			l.setReady()
 		}
@@ -123,6 +125,9 @@ func (l *Leg) observe(asked map[string]bool) {
 			l.subscribe(pub, asked)
 			l.tellSource(pub, other.IsSpeaking())
 		}
+	}
+	if !l.reconnecting.Load() { // a room that is being joined anew looks empty
+		l.company.set(company)
 	}
 	if l.opts.Line != nil {
 		l.tellUnheard(present)

@@ -1,0 +1,118 @@
+package call
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
+)
+
+// finish takes the call down in the order in which the callers notice it: silence, Meta, the room, the connection.
+func (c *Call) finish(s *seat) {
+	c.End(ReasonUnknown, nil) // has an effect after a panic only, which must get past the watch
+	end := c.endError()
+	before, _ := c.State()
+	c.to(EventEnd)
+	c.mu.Lock()
+	c.endedAt = time.Now()
+	c.mu.Unlock()
+	c.keep()
+	c.line.Close()
+
+	var telling sync.WaitGroup
+	telling.Go(func() {
+		err := c.tellMeta(end.Reason, before)
+		c.mu.Lock()
+		c.endErr = err
+		c.mu.Unlock()
+		c.mark(StageTold)
+		close(c.told)
+		if err != nil {
+			c.log.Error("meta not told of the end", "reason", end.Reason.String(), "error", err)
+		}
+	})
+	<-s.ready
+	c.deafen()
+	if s.room != nil {
+		select {
+		case <-s.room.Done(): // there is no participant any more to say it of
+		default:
+			c.setAttributes(s, c.farewell(end.Reason))
+		}
+		if err := s.room.Leave(end.Reason.Departure()); err != nil {
+			c.log.Warn("room not left cleanly", "error", err)
+		}
+		c.mark(StageRoomLeft)
+	}
+	if err := c.opts.Meta.Close(); err != nil {
+		c.log.Warn("connection to meta not closed cleanly", "error", err)
+	}
+	telling.Wait()
+}
+
+// farewell is what the participant's attributes say when it leaves.
+func (c *Call) farewell(r Reason) map[string]string {
+	a := map[string]string{AttributeStatus: StatusHangup, AttributeEndReason: r.String()}
+	if code := c.Said().Code; code != 0 {
+		a[AttributeEndCode] = strconv.Itoa(code)
+	}
+	return a
+}
+
+// tellMeta says that the call is over, unless Meta said so to us, before or meanwhile. Meta bills, and the user listens to silence, until it
+// knows (Meta: terminate call). An offer that may have been pre-accepted without our knowing gets both words.
+func (c *Call) tellMeta(r Reason, before State) error {
+	if r.verdict().overAtMeta || c.over.Err() != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), c.opts.Timeouts.Terminate)
+	defer cancel()
+	defer context.AfterFunc(c.over, cancel)()
+	err := c.tellMetaByAny(ctx, before)
+	if c.over.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// tellMetaByAny takes the credentials of the request for the end, if it brought some, or the call's own.
+func (c *Call) tellMetaByAny(ctx context.Context, before State) error {
+	c.mu.Lock()
+	newer := c.endGraph
+	c.mu.Unlock()
+	if newer != nil {
+		err := c.tellMetaBy(ctx, newer, before)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		c.log.Warn("meta refused the end of the call by the request's token, using the call's", "error", err)
+	}
+	return c.tellMetaBy(ctx, c.opts.Graph, before)
+}
+
+func (c *Call) tellMetaBy(ctx context.Context, g Graph, before State) error {
+	if before == StateOffered && !c.preAcceptSent.Load() {
+		return g.Reject(ctx)
+	}
+	err := g.Terminate(ctx)
+	if before != StateOffered {
+		return err
+	}
+	// Meta may have refused the terminate of a call that it does not count as begun, or taken it for one of an unknown
+	// call, while the phone still rings.
+	if rejectErr := g.Reject(ctx); rejectErr != nil {
+		return errors.Join(err, rejectErr)
+	}
+	return nil
+}
+
+// refusal tells a call that was over before Meta got our answer from one that Meta refused us.
+func refusal(err error) Reason {
+	if errors.Is(err, whatsapp.ErrCallOver) {
+		return ReasonUserHangup
+	}
+	return ReasonMetaRefused
+}

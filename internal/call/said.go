@@ -1,0 +1,148 @@
+package call
+
+import "time"
+
+// Word is one thing that Meta's webhooks say of a call.
+type Word uint8
+
+// The words. Only WordTerminated is said of inbound calls.
+const (
+	WordUnknown Word = iota
+	// WordRinging: the user's phone rings.
+	WordRinging
+	// WordAccepted: the user picked up.
+	WordAccepted
+	// WordRejected: the user declined.
+	WordRejected
+	// WordTerminated: the call is over, whoever ended it.
+	WordTerminated
+)
+
+var wordNames = [...]string{"unknown", "ringing", "accepted", "rejected", "terminated"}
+
+func (w Word) String() string {
+	if int(w) < len(wordNames) {
+		return wordNames[w]
+	}
+	return "unknown"
+}
+
+// Report is a word of Meta's with what came along. Only Word is needed.
+type Report struct {
+	Word Word
+	// Code and Title explain a WordTerminated of a call that failed (Meta: calling error codes).
+	Code  int
+	Title string
+	// AnsweredAt and Duration come with the WordTerminated of a call that was answered, by Meta's clock, in whole
+	// seconds. They are the proof that it was, also where no WordAccepted came.
+	AnsweredAt time.Time
+	Duration   time.Duration
+}
+
+// Said is what Meta has said of a call. The times are when we heard it; zero means that we did not.
+type Said struct {
+	RingingAt, AcceptedAt, RejectedAt, TerminatedAt time.Time
+
+	// Of the WordTerminated.
+	Code       int
+	Title      string
+	AnsweredAt time.Time
+	Duration   time.Duration
+}
+
+// answered says whether the user picked up, by Meta's account.
+func (s *Said) answered() bool {
+	return !s.AcceptedAt.IsZero() || !s.AnsweredAt.IsZero() || s.Duration > 0
+}
+
+// Said returns what Meta has said so far.
+func (c *Call) Said() Said {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.said
+}
+
+// Report tells the call what a webhook said of it. Meta repeats and reorders its webhooks, so each word counts once,
+// whenever it comes, and one that no longer fits is only remembered. It may be called before Run and after the end.
+func (c *Call) Report(r Report) {
+	said, first := c.remember(r)
+	if !first {
+		return
+	}
+	switch r.Word {
+	case WordRinging:
+		c.ring()
+	case WordAccepted:
+		close(c.accepted)
+	case WordRejected:
+		if c.opts.Direction == Outbound && !said.answered() && !c.Answered() {
+			c.End(ReasonRejected, nil)
+		}
+	case WordTerminated:
+		c.overAtMeta()
+		c.End(c.terminated(&said), nil)
+	default:
+	}
+}
+
+// remember notes a word, unless it was said before: a second WordTerminated changes no duration.
+func (c *Call) remember(r Report) (said Said, first bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var at *time.Time
+	switch r.Word {
+	case WordRinging:
+		at = &c.said.RingingAt
+	case WordAccepted:
+		at = &c.said.AcceptedAt
+	case WordRejected:
+		at = &c.said.RejectedAt
+	case WordTerminated:
+		at = &c.said.TerminatedAt
+	default:
+		return c.said, false
+	}
+	if !at.IsZero() {
+		return c.said, false
+	}
+	*at = time.Now()
+	if r.Word == WordTerminated {
+		c.said.Code, c.said.Title, c.said.AnsweredAt, c.said.Duration = r.Code, r.Title, r.AnsweredAt, r.Duration
+	}
+	return c.said, true
+}
+
+// The codes by which Meta explains the end of a call (Meta: calling troubleshooting).
+const (
+	codeConnectTimeout   = 138007 // the business answered, or applied the SDP, too late
+	codeClientSetup      = 138019 // the WhatsApp client failed to set the call up
+	codeClientUnreached  = 138020 // the client could not reach the relay
+	codeNothingReceived  = 138021 // the client received no media for long
+	codeClientSentNone   = 138022 // the client sent no media for long
+	codeNoMediaSignalled = 138023 // answered, and ended without a sign of media
+)
+
+// terminated names the end that Meta speaks of.
+func (c *Call) terminated(said *Said) Reason {
+	switch said.Code {
+	case 0:
+	case codeConnectTimeout:
+		return ReasonMetaTimeout
+	case codeClientSetup, codeClientUnreached, codeClientSentNone:
+		return ReasonClientFailed
+	case codeNothingReceived, codeNoMediaSignalled:
+		return ReasonMediaNotReceived
+	default:
+		return ReasonMetaFailed
+	}
+	if c.opts.Direction == Outbound && !c.Answered() && !said.answered() {
+		if !said.RejectedAt.IsZero() {
+			return ReasonRejected
+		}
+		return ReasonUnanswered
+	}
+	return ReasonUserHangup
+}
+
+// ring says that the phone rings, as far as we know.
+func (c *Call) ring() { c.ringOnce.Do(func() { close(c.rang) }) }
