@@ -60,12 +60,12 @@ func (n *Node) dial(
 	if d := r.GetRingingTimeout(); d != nil && d.AsDuration() > 0 {
 		timeouts.Ringing = d.AsDuration()
 	}
-	e := &entry{apiKey: req.GetApiKey(), creds: creds, room: p.room}
+	e := &entry{apiKey: req.GetApiKey(), creds: creds, room: p.room, who: p, rule: req.GetPlan().GetRule()}
 	log := n.log.With("room", p.room, "participant", p.identity)
 	e.call = call.New(n.calls, call.Options{
 		ID: id, Direction: call.Outbound, Meta: metaLeg{leg}, Pacer: n.opts.Pacer, Audio: audio, Timeouts: timeouts,
 		Graph: graph{client: n.opts.Graph, creds: creds, callID: id},
-		Join:  n.join(e.apiKey, p, log), Started: timeOf(req.GetReceivedAt()), Logger: log, Observer: n.metrics,
+		Join:  n.join(e.apiKey, p, log), Started: timeOf(req.GetReceivedAt()), Logger: log, Observer: n.observe(e),
 	})
 	placed = true
 	if err := n.table.reserve(id); err != nil {

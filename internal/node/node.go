@@ -56,8 +56,12 @@ type Options struct {
 	MaxCalls int
 	// NumberAttributes puts phone numbers into participant attributes.
 	NumberAttributes bool
-	Registerer       prometheus.Registerer
-	Logger           *slog.Logger
+	// History says how long calls are remembered after their end; its zero value not at all.
+	History History
+	// Watcher hears of every call's course; may be nil.
+	Watcher    Watcher
+	Registerer prometheus.Registerer
+	Logger     *slog.Logger
 }
 
 // Node holds calls. Make it with New, end it with Close.
@@ -67,6 +71,7 @@ type Node struct {
 	metrics *metrics
 	table   *table
 	dials   *dialMemory
+	history *history
 	server  connectorpb.ConnectorInternalServer
 
 	// calls is the parent of every call.
@@ -84,6 +89,7 @@ func New(opts Options) (*Node, error) {
 		metrics: newMetrics(opts.Registerer),
 		table:   newTable(opts.MaxCalls),
 		dials:   newDialMemory(),
+		history: newHistory(opts.History),
 		closing: make(chan struct{}),
 	}
 	n.calls, n.hangUp = context.WithCancelCause(context.Background())
@@ -218,8 +224,10 @@ func (n *Node) run(e *entry) {
 	id := e.call.ID()
 	n.metrics.started(e.call)
 	n.table.put(id, e)
+	n.created(e)
 	n.tasks.Go(func() {
 		_ = e.call.Run() // the reason is reported by the call
+		n.over(e)
 		n.metrics.audio.ended(e.call)
 		if e.untold() && !e.call.PreAccepted() {
 			n.table.drop(id) // Meta heard nothing from us: the offer may be accepted with a better token

@@ -28,6 +28,7 @@ func (n *Node) sweep() {
 // that is said once and counted.
 func (n *Node) sweepOnce(now time.Time, stuck map[*call.Call]bool) {
 	n.table.expire(now)
+	n.history.expire(now)
 	for _, e := range n.table.all() {
 		r, ok := e.call.Check(now)
 		if !ok {

@@ -18,6 +18,11 @@ type entry struct {
 	apiKey string
 	creds  whatsapp.Credentials
 	room   string
+	// who is the caller in the room, rule the dispatch rule that took the call, if one did.
+	who  participant
+	rule string
+	// observer hears what the call goes through.
+	observer *observer
 	// said is set once a Disconnect spoke of the call: the one that ended it, or the first one after it ended otherwise.
 	said atomic.Bool
 }
