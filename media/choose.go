@@ -52,6 +52,10 @@ func (l *Line) acceptLocked(s *Source, p *rtp.Packet, now time.Duration) error {
 		l.mixPacketLocked(s, p, j, now)
 		return nil
 	}
+	if l.keyingLocked() {
+		l.counters.keyed.Add(1)
+		return nil
+	}
 	switch l.chooseLocked(s, j.heard, now) {
 	case choiceTake:
 		if next(l.phase, l.demandOf(s), true) == phaseMix && l.beginMixLocked(s, now) {

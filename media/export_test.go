@@ -16,3 +16,6 @@ func (l *Line) Tick() {
 		l.tick(now)
 	}
 }
+
+// SetNumbers says what the next packet of a line that is not open yet is numbered.
+func SetNumbers(l *Line, seq uint16, ts uint32) { l.seq, l.ts = seq, ts }

@@ -103,6 +103,8 @@ type Line struct {
 	sent   int64         // media time sent since origin, in ticks
 	silent bool          // the last packet sent was silence, or none was sent
 
+	keys keying
+
 	leadMin   time.Duration // least lead within the drift window
 	leadMax   time.Duration // greatest
 	leadCount int
@@ -194,6 +196,8 @@ func (l *Line) Close() {
 	l.state = lineClosed
 	l.due.Store(math.MaxInt64)
 	l.active = nil
+	l.counters.keysCut.Add(uint64(len(l.keys.queue)))
+	l.keys = keying{}
 	for _, s := range l.sources {
 		s.closed = true
 	}
@@ -213,8 +217,8 @@ func (l *Line) tick(now time.Duration) {
 }
 
 // fillLocked sends what is due at now: nothing while a source is relayed and
-// within the grace, else every frame that should have left by now, of the mix or of
-// silence.
+// within the grace, else every frame that should have left by now, of the mix, of a
+// key or of silence.
 func (l *Line) fillLocked(now time.Duration) {
 	behind := -l.leadLocked(now)
 	if l.phase == phaseRelay {
@@ -230,9 +234,12 @@ func (l *Line) fillLocked(now time.Duration) {
 		l.origin += behind - maxCatchUp
 	}
 	for l.phase != phaseRelay && l.leadLocked(now) <= 0 {
-		if l.phase == phaseMix {
+		switch {
+		case l.phase == phaseMix:
 			l.mixFrameLocked(now)
-		} else {
+		case l.keyingLocked():
+			l.keyFrameLocked()
+		default:
 			l.writeSilenceLocked()
 		}
 	}

@@ -96,7 +96,7 @@ func (l *Line) demandOf(s *Source) demand {
 }
 
 // beginMixLocked makes a mix of what is relayed, if anything is, and of s, whose
-// newest packet came now. It reports false if there is no codec to be had; nothing
+// newest packet came now; s is nil if it is for a key. It reports false if there is no codec to be had; nothing
 // has changed then.
 func (l *Line) beginMixLocked(s *Source, now time.Duration) bool {
 	m := l.readyMix()
@@ -116,7 +116,7 @@ func (l *Line) beginMixLocked(s *Source, now time.Duration) bool {
 		l.endMixLocked()
 		return false
 	}
-	if s.channel == nil && !l.joinMixLocked(s, now) {
+	if s != nil && s.channel == nil && !l.joinMixLocked(s, now) {
 		if a == nil || a.channel == nil {
 			l.endMixLocked()
 			return false

@@ -31,6 +31,10 @@ func (l *Line) mixFrameLocked(now time.Duration) {
 				active = l.readLocked(c, now) || active
 			}
 		}
+		if l.keyingLocked() {
+			l.keyInMixLocked()
+			return
+		}
 		l.writeMixLocked(active)
 	}
 }
@@ -52,7 +56,7 @@ func (l *Line) reviewLocked(now time.Duration) (alone *channel, p phase) {
 	}
 	d := demandMix
 	switch {
-	case leaving > 0:
+	case leaving > 0, l.keyingLocked():
 	case sources == 0:
 		d = demandNone
 	case sources == 1:
@@ -139,16 +143,22 @@ func (l *Line) writeMixLocked(active bool) {
 		l.writeSilenceLocked()
 		return
 	}
-	if m.cold {
-		m.cold = false
-		clear(m.recall)
-		l.warmLocked(silence(l.options.Codec))
-	}
 	if l.options.AGC {
 		m.agc.apply(m.sum)
 	}
 	m.meter.limited(m.limiter.apply(m.sum, m.gain, m.pcm))
 	m.meter.level(m.pcm)
+	l.writePCMLocked()
+}
+
+// writePCMLocked encodes and sends the frame that is in pcm.
+func (l *Line) writePCMLocked() {
+	m := l.mix
+	if m.cold {
+		m.cold = false
+		clear(m.recall)
+		l.warmLocked(silence(l.options.Codec))
+	}
 	payload := l.encodeLocked(m.pcm)
 	if payload == nil {
 		l.writeSilenceLocked()
@@ -161,6 +171,16 @@ func (l *Line) writeMixLocked(active bool) {
 	l.silent = false
 	l.counters.mixed.Add(1)
 	_ = l.sendLocked() // counted; the stream goes on
+}
+
+// keyInMixLocked sends a frame of a key in place of the one that is in sum.
+func (l *Line) keyInMixLocked() {
+	m := l.mix
+	m.limiter.rest()
+	if l.keys.queue[0].form == KeyEvents {
+		m.cold = true // what the encoder had before is not what comes next
+	}
+	l.keyFrameLocked()
 }
 
 // warmLocked prepares the encoder for a frame that follows what is in recall and

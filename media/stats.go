@@ -11,17 +11,19 @@ type lineCounters struct {
 	voiced, pauses, unheard, muted, shut, garbage, late, ahead            atomic.Uint64
 	switches, underruns, stalls, slips, writeErrors, codecErrors, evicted atomic.Uint64
 	recovered                                                             atomic.Uint64
+	keys, keysCut, keyed, events                                          atomic.Uint64
 
 	moves [3][3]atomic.Uint64 // from phase to phase
 }
 
-// LineStats counts since the line was made. Relayed plus Silence plus Mixed is
-// what was written. Every packet that a source offered is counted once: in
+// LineStats counts since the line was made. Relayed plus Silence plus Mixed plus
+// Events is what was written. Every packet that a source offered is counted once: in
 // Relayed, in Voiced, or among the reasons for which it was not heard.
 type LineStats struct {
 	Relayed uint64 // packets of sources written
 	Silence uint64 // frames of silence written
 	Mixed   uint64 // frames encoded and written
+	Events  uint64 // packets of RTP events written (KeyEvents)
 
 	Voiced  uint64 // packets decoded for the mix
 	Pauses  uint64 // DTX markers and empty packets, replaced by silence
@@ -31,6 +33,10 @@ type LineStats struct {
 	Garbage uint64 // no packet of the source's codec
 	Late    uint64 // twice, or too late to have a place
 	Ahead   uint64 // dropped because the line was too far ahead of the clock
+	Keyed   uint64 // dropped because a key was said in their place
+
+	Keys    uint64 // keys that were said to the end
+	KeysCut uint64 // keys that were still to be said when the line was closed
 
 	Recovered uint64 // lost packets taken from the redundancy of later ones; counted beside, as packets
 
@@ -68,6 +74,7 @@ func (l *Line) Stats() LineStats {
 		Switches: c.switches.Load(), Underruns: c.underruns.Load(), Stalls: c.stalls.Load(),
 		Slips: c.slips.Load(), WriteErrors: c.writeErrors.Load(), CodecErrors: c.codecErrors.Load(),
 		Evicted: c.evicted.Load(),
+		Events:  c.events.Load(), Keyed: c.keyed.Load(), Keys: c.keys.Load(), KeysCut: c.keysCut.Load(),
 		ToMix:   c.moves[phaseRelay][phaseMix].Load() + c.moves[phaseSilence][phaseMix].Load(),
 		ToRelay: c.moves[phaseMix][phaseRelay].Load(), ToSilence: c.moves[phaseMix][phaseSilence].Load(),
 		LevelDB: math.Inf(-1), PeakDB: math.Inf(-1),

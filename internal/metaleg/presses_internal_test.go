@@ -158,7 +158,7 @@ func TestEventsDoNotAllocate(t *testing.T) {
 
 // Any mixture of loss, repetition and small reordering yields each press that came, once.
 func TestPressesOverABadNetwork(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // to be repeated, not secret
+	random := rand.New(rand.NewPCG(1, 2))
 	for range 300 {
 		var sent []*rtp.Packet
 		timestamp := random.Uint32()
