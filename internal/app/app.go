@@ -90,10 +90,14 @@ func New(c Config, opts Options) (_ *App, err error) {
 	a.onClose("graph client", func() error { graph.CloseIdleConnections(); return nil })
 	bus := psrpc.NewLocalMessageBus()
 	keys := auth.NewFileBasedKeyProviderFromMap(keyMap(&c))
+	watcher, err := a.newEvents(keys, opts.Registry)
+	if err != nil {
+		return nil, err
+	}
 	a.node, err = node.New(node.Options{
 		ID: nodeID(), Bus: bus, LiveKitURL: c.WebSocketURL(), Secret: keys.GetSecret,
 		Meta: stack, Graph: graph, Pacer: pacer, Audio: audio, Timeouts: timeouts(&c), MaxCalls: c.MaxActiveCalls,
-		NumberAttributes: c.Participant.PhoneNumberAttributes, Registerer: opts.Registry, Logger: a.log,
+		NumberAttributes: c.Participant.PhoneNumberAttributes, Watcher: watcher, Registerer: opts.Registry, Logger: a.log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the node: %w", err)

@@ -6,7 +6,9 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/livekit/protocol/auth"
@@ -36,6 +38,9 @@ type delivery struct {
 // newDelivery writes an event: livekit.WebhookEvent in JSON, with the call's record as one more member. LiveKit's
 // receivers leave out what they do not know.
 func newDelivery(event Event, r *connectorpb.CallRecord) (*delivery, error) {
+	if !slices.Contains(Events(), event) {
+		return nil, errors.New("there is no such event")
+	}
 	now := time.Now()
 	envelope, err := marshal(protojson.MarshalOptions{}, &livekit.WebhookEvent{
 		Event: string(event), Id: "EV_" + rand.Text(), CreatedAt: now.Unix(),

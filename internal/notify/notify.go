@@ -30,7 +30,7 @@ type Event string
 const (
 	// Created: Meta offered the call and it is being answered, or Meta took our offer.
 	Created Event = "call.created"
-	// Ringing: the phone of an outbound call rings.
+	// Ringing: the phone of an outbound call rings; of an inbound call, Meta heard that it will be answered.
 	Ringing Event = "call.ringing"
 	// Answered: both sides can talk.
 	Answered Event = "call.answered"
@@ -109,12 +109,12 @@ func New(opts Options) (*Notifier, error) {
 	return n, errors.Join(errs...)
 }
 
-// CallChanged queues an event with what is known of the call. It does not block and keeps nothing of r. Whoever calls it
-// does so in the order of the call's events.
-func (n *Notifier) CallChanged(event Event, r *connectorpb.CallRecord) {
-	d, err := newDelivery(event, r)
-	if err != nil { // a record that does not become JSON: a mistake in the program
-		n.log.Error("event cannot be written", "event", string(event), "callID", r.GetCallId(), "error", err)
+// CallChanged queues an event, named as in Events, with what is known of the call. It does not block and keeps nothing of
+// r. Whoever calls it does so in the order of the call's events.
+func (n *Notifier) CallChanged(event string, r *connectorpb.CallRecord) {
+	d, err := newDelivery(Event(event), r)
+	if err != nil { // a mistake in the program
+		n.log.Error("event cannot be written", "event", event, "callID", r.GetCallId(), "error", err)
 		return
 	}
 	for _, to := range n.receivers {

@@ -168,10 +168,12 @@ func record(room string) *connectorpb.CallRecord {
 	}
 }
 
+func (s *stand) change(e notify.Event, r *connectorpb.CallRecord) { s.CallChanged(string(e), r) }
+
 // life is what happens to an outbound call.
 func (s *stand) life(room string) {
 	for _, e := range notify.Events() {
-		s.CallChanged(e, record(room))
+		s.change(e, record(room))
 	}
 }
 
@@ -180,7 +182,7 @@ func TestEventIsLiveKitsWithTheRecordBesides(t *testing.T) {
 		to := &receiver{}
 		s := newStand(t, to, nil)
 		want := record("lobby")
-		s.CallChanged(notify.Answered, want)
+		s.change(notify.Answered, want)
 		require.Zero(t, s.Close(t.Context()))
 
 		require.Len(t, to.got(), 1)
@@ -215,7 +217,7 @@ func TestSignatureIsOfThisBodyAndThisSecret(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		to := &receiver{}
 		s := newStand(t, to, nil)
-		s.CallChanged(notify.Ended, record("lobby"))
+		s.change(notify.Ended, record("lobby"))
 		require.Zero(t, s.Close(t.Context()))
 		p := to.got()[0]
 
@@ -362,7 +364,7 @@ func TestWhatIsTriedAgain(t *testing.T) {
 					return tc.status, http.Header{"Location": {"http://169.254.169.254/"}}, tc.err
 				}}
 				s := newStand(t, to, nil)
-				s.CallChanged(notify.Created, record("lobby"))
+				s.change(notify.Created, record("lobby"))
 				time.Sleep(time.Hour) // fake time
 				synctest.Wait()
 				require.Len(t, to.got(), tc.posts)
@@ -388,7 +390,7 @@ func TestReceiverSaysWhenToComeAgain(t *testing.T) {
 			return http.StatusOK, nil, nil
 		}
 		s := newStand(t, to, nil)
-		s.CallChanged(notify.Created, record("lobby"))
+		s.change(notify.Created, record("lobby"))
 		time.Sleep(time.Minute) // fake time
 		synctest.Wait()
 		require.Len(t, to.got(), 2)
@@ -423,7 +425,7 @@ func TestAttemptsAreBoundedInTime(t *testing.T) {
 			return 0, nil, ctx.Err()
 		}}
 		s := newStand(t, to, func(o *notify.Options) { o.MaxAttempts = 1 })
-		s.CallChanged(notify.Created, record("lobby"))
+		s.change(notify.Created, record("lobby"))
 		start := time.Now()
 		require.Zero(t, s.Close(t.Context()))
 		require.Equal(t, 5*time.Second, time.Since(start))
@@ -437,7 +439,7 @@ func TestQueueIsBounded(t *testing.T) {
 		to := &receiver{answer: func(context.Context, post) (int, http.Header, error) { <-stuck; return 200, nil, nil }}
 		s := newStand(t, to, func(o *notify.Options) { o.Queue, o.Timeout = 100, time.Hour })
 		for i := range 130 {
-			s.CallChanged(notify.Created, record("room-"+strconv.Itoa(i)))
+			s.change(notify.Created, record("room-"+strconv.Itoa(i)))
 		}
 		synctest.Wait()
 		require.NoError(t, testutil.GatherAndCompare(s.registry, strings.NewReader(`
@@ -472,7 +474,7 @@ func TestEndWaitsForEventsAndHurries(t *testing.T) {
 		require.Zero(t, s.Close(t.Context()))
 		require.LessOrEqual(t, time.Since(start), time.Second, "not the pause that was under way")
 		s.requireCounted(t, "call.created delivered 1", "call.ringing delivered 1", "call.answered delivered 1", "call.ended delivered 1")
-		s.CallChanged(notify.Ended, record("late"))
+		s.change(notify.Ended, record("late"))
 		require.Equal(t, 1, s.Close(t.Context()), "after the end nothing is taken")
 		s.requireCounted(t, "call.created delivered 1", "call.ringing delivered 1", "call.answered delivered 1", "call.ended delivered 1", "call.ended shutdown 1")
 	})
@@ -486,7 +488,7 @@ func TestEndIsBoundedAndTellsWhatIsLeft(t *testing.T) {
 		}}
 		s := newStand(t, to, func(o *notify.Options) { o.Timeout = time.Minute })
 		s.life("lobby")
-		s.CallChanged(notify.Created, record("other"))
+		s.change(notify.Created, record("other"))
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		start := time.Now()
@@ -545,10 +547,22 @@ func TestRealServer(t *testing.T) {
 	require.Len(t, peers, 1)
 
 	s = newStand(t, nil, func(o *notify.Options) { o.URLs = []string{server.URL + "/moved"} })
-	s.CallChanged(notify.Created, record("lobby"))
+	s.change(notify.Created, record("lobby"))
 	require.Zero(t, s.Close(t.Context()))
 	s.requireCounted(t, "call.created refused 1")
 	require.Contains(t, s.log.String(), "answered 308; redirects are not followed")
+}
+
+func TestNoOtherEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		to := &receiver{}
+		s := newStand(t, to, nil)
+		s.CallChanged("call.held", record("lobby"))
+		require.Zero(t, s.Close(t.Context()))
+		require.Empty(t, to.got())
+		s.requireCounted(t)
+		require.Contains(t, s.log.String(), "there is no such event")
+	})
 }
 
 func TestURLsThatMayBe(t *testing.T) {
