@@ -27,8 +27,8 @@ type decoder struct {
 type Places map[string]string
 
 // Decode fills v, a pointer to a struct, from a YAML document that is nothing but a document: no environment, no flags.
-// Where a list of strings is wanted, one value will do. The error joins every *KeyError found; what could be read is set
-// all the same. Beside the types of Load, fields may be pointers, which stay nil unless the document says something, and
+// Where a list is wanted, one of its items will do. The error joins every *KeyError found; what could be read is set all
+// the same. A key without a value has a place and sets nothing. Beside the types of Load, fields may be pointers, which stay nil unless the document says something, and
 // yaml.Node, which holds whatever is written there.
 func Decode(v any, name string, body []byte) (Places, error) {
 	places := Places{}
@@ -76,12 +76,21 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key string) {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
-	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
+	null := n.Kind == yaml.ScalarNode && n.Tag == "!!null"
+	if null && !d.deep {
 		return
 	}
 	if d.set != nil && (d.deep || v.Kind() != reflect.Struct) {
 		d.set(key, n)
 	}
+	if null {
+		return
+	}
+	d.fill(n, v, key)
+}
+
+// fill sets v from a node that is there and no alias.
+func (d *decoder) fill(n *yaml.Node, v reflect.Value, key string) {
 	if v.Type() == nodeType {
 		v.Set(reflect.ValueOf(*n))
 		return
@@ -89,7 +98,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key string) {
 	switch v.Kind() {
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
-		d.value(n, v.Elem(), key)
+		d.fill(n, v.Elem(), key)
 	case reflect.Struct:
 		d.section(n, v, key)
 	case reflect.Map:
@@ -165,7 +174,8 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, key string) {
 	items := n.Content
 	switch {
 	case n.Kind == yaml.SequenceNode:
-	case d.single && n.Kind == yaml.ScalarNode && v.Type().Elem().Kind() == reflect.String:
+	case d.single && n.Kind == yaml.ScalarNode && v.Type().Elem().Kind() == reflect.String,
+		d.single && n.Kind == yaml.MappingNode && v.Type().Elem().Kind() == reflect.Struct:
 		items = []*yaml.Node{n}
 	default:
 		d.problem(n, key, "want a list, got %s", kindName(n))
