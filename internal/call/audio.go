@@ -44,8 +44,9 @@ func (c *Call) newLine() *media.Line {
 }
 
 // hearPhone gives what the phone says its way into the room: packets of Opus as they come, all else decoded and encoded
-// anew, by a line of which the phone is the one source. The codec is known by now.
+// anew, by a line of which the phone is the one source. Keys go their own way. The codec is known by now.
 func (c *Call) hearPhone(room RoomLeg) {
+	c.passKeys(room)
 	o, codec := c.opts.Audio.ToRoom, c.opts.Meta.Codec()
 	if codec == media.CodecOpus && c.opts.Audio.Mode == media.ModeAuto && o.GainDB == 0 && !o.AGC {
 		r := media.NewRelay(room)
@@ -70,6 +71,7 @@ func (c *Call) setToRoom(r *media.Relay, l *media.Line) {
 // deafen ends what hearPhone began. Nothing is written to the room leg after it returned, but by a relay in the middle
 // of a packet.
 func (c *Call) deafen() {
+	c.opts.Meta.SetKeys(nil)
 	c.opts.Meta.SetSink(nil)
 	c.mu.Lock()
 	l := c.toRoom

@@ -95,6 +95,8 @@ type Options struct {
 	// Audio says what is decoded; its zero value nothing.
 	Audio    Audio
 	Timeouts Timeouts
+	// Keys says what becomes of keys that the room presses for the phone.
+	Keys KeyMode
 	// StatusesSeen says that what Meta's webhooks say of this call reaches Report. Then an outbound call is picked up when
 	// they say so, else at the first audio; and when Meta closes the connection the call waits a moment to hear why.
 	StatusesSeen bool
@@ -153,6 +155,8 @@ type Call struct {
 	preAcceptSent atomic.Bool
 	// preAccepted is set once Meta took our answer, or may have.
 	preAccepted atomic.Bool
+
+	keys keyCounters
 
 	mu sync.Mutex // guards all following fields; never held across I/O
 	//

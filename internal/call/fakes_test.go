@@ -35,6 +35,9 @@ type script struct {
 	companyChanged                  chan struct{}
 	attributes                      map[string]string // what the participant's are by now
 	sink                            atomic.Pointer[media.Writer]
+	keySink                         atomic.Pointer[func(media.Key)]
+	keyEar                          atomic.Pointer[func(string)]
+	takesKeys                       bool
 	toPhone, toRoom                 recording
 	// block holds back a step until its channel is closed or the step's context ends.
 	block map[string]chan struct{}
@@ -107,6 +110,8 @@ func (m metaLeg) Connected() <-chan struct{}   { return m.connected }
 func (m metaLeg) FirstAudio() <-chan struct{}  { return m.firstAudio }
 func (m metaLeg) Done() <-chan struct{}        { return m.metaDone }
 func (m metaLeg) SetSink(w media.Writer)       { m.sink.Store(&w) }
+func (m metaLeg) SetKeys(f func(media.Key))    { m.keySink.Store(&f) }
+func (m metaLeg) TakesKeys() bool              { return m.takesKeys }
 func (m metaLeg) ClosedByMeta() bool           { return m.closedByMeta }
 func (m metaLeg) ICEConnected() time.Time      { return time.Time{} }
 func (m metaLeg) LogAttrs() []any              { return nil }
@@ -157,6 +162,7 @@ func (r roomLeg) Publish(ctx context.Context) error { return r.did(ctx, "publish
 func (r roomLeg) Ready() <-chan struct{}            { return r.ready }
 func (r roomLeg) Done() <-chan struct{}             { return r.roomDone }
 func (r roomLeg) Reason() call.Reason               { return r.roomReason }
+func (r roomLeg) OnKeys(f func(string))             { r.keyEar.Store(&f) }
 func (r roomLeg) View() call.RoomView               { return call.RoomView{} }
 func (r roomLeg) SetAttributes(a map[string]string) error {
 	r.mu.Lock()
@@ -184,6 +190,10 @@ func (s *script) attribute(name string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.attributes[name]
+}
+
+func (r roomLeg) SendKey(k media.Key, done func(error)) {
+	done(r.did(context.Background(), "key %s", k))
 }
 
 func (r roomLeg) Leave(d call.Departure) error {

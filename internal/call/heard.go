@@ -19,6 +19,8 @@ type Heard struct {
 	Relay      media.RelayStats
 	ToRoom     media.LineStats
 	Transcoded bool
+	// KeysToRoom are the keys that were pressed on the phone, KeysToPhone those that the room pressed.
+	KeysToRoom, KeysToPhone KeyCounts
 	// PhoneQuality estimates what the phone hears, RoomQuality what the room hears of the phone. Without PhoneKnown and
 	// RoomKnown there is nothing to estimate from.
 	PhoneQuality, RoomQuality media.Quality
@@ -37,6 +39,7 @@ func (c *Call) Heard() Heard {
 	if toRoom != nil {
 		h.ToRoom, h.Transcoded = toRoom.Stats(), true
 	}
+	h.keyCounts(&c.keys)
 	h.PhoneQuality, h.PhoneKnown = h.phoneQuality()
 	h.RoomQuality, h.RoomKnown = h.roomQuality()
 	return h
@@ -124,9 +127,13 @@ func (h *Heard) attributes() []any {
 	}
 	toRoom = append(toRoom, "expected", n.Expected, "lost", n.Missed, "jitterMs", milliseconds(n.ReceivedJitter))
 	toRoom = append(toRoom, quality(h.RoomQuality, h.RoomKnown)...)
-	return []any{
+	a := []any{
 		"codec", h.Codec.String(), "rttMs", milliseconds(n.RTT), slog.Group("toMeta", toPhone...), slog.Group("toRoom", toRoom...),
 	}
+	if room, phone := h.KeysToRoom.attributes(), h.KeysToPhone.attributes(); len(room)+len(phone) > 0 {
+		a = append(a, slog.Group("keys", slog.Group("toRoom", room...), slog.Group("toPhone", phone...)))
+	}
+	return a
 }
 
 // lineAttributes leave out what a call without a mix has no number for.

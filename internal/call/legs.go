@@ -34,6 +34,10 @@ type MetaLeg interface {
 	LastReceived() time.Time
 	// SetSink says where audio from Meta goes; without a sink it is dropped.
 	SetSink(media.Writer)
+	// SetKeys says who hears of keys pressed on the phone, each once. The function must not block; nil lets keys be.
+	SetKeys(func(media.Key))
+	// TakesKeys says whether Meta negotiated RTP events, so that the line may say keys as such.
+	TakesKeys() bool
 	// Open lets packets out to Meta. Before, WriteRTP sends nothing.
 	Open()
 	// Close waits for all that the leg started.
@@ -47,6 +51,11 @@ type RoomLeg interface {
 	Publish(ctx context.Context) error
 	// SetAttributes adds to or changes the participant's attributes.
 	SetAttributes(attributes map[string]string) error
+	// SendKey tells the room of a key pressed on the phone. It does not wait; done is called once, with what came of it.
+	SendKey(k media.Key, done func(error))
+	// OnKeys says who hears of keys that somebody in the room pressed, as printed on a telephone. The function must not
+	// block.
+	OnKeys(func(text string))
 	// View is what the leg last saw of the room, after Leave too. It does not block.
 	View() RoomView
 	// Ready is closed once another participant can talk with the caller.

@@ -58,7 +58,7 @@ func (n *Node) accept(
 	e := &entry{apiKey: req.GetApiKey(), creds: creds, room: p.room, who: p, rule: req.GetPlan().GetRule()}
 	log := n.log.With("room", p.room, "participant", p.identity)
 	e.call = call.New(n.calls, call.Options{
-		ID: id, Direction: call.Inbound, Meta: metaLeg{leg}, Pacer: n.opts.Pacer, Audio: audio, Timeouts: n.opts.Timeouts,
+		ID: id, Direction: call.Inbound, Meta: metaLeg{leg}, Pacer: n.opts.Pacer, Audio: audio, Keys: n.opts.Keys, Timeouts: n.opts.Timeouts,
 		Graph: graph{client: n.opts.Graph, creds: creds, callID: id, answer: answer, opaque: r.GetWhatsappBizOpaqueCallbackData()},
 		Join:  n.join(e.apiKey, p, log), WaitForRoom: r.GetWaitUntilAnswered(),
 		SetupDeadline: answerBy(ctx, req), RoomDeadline: roomDeadline(r), Started: timeOf(req.GetReceivedAt()),

@@ -35,6 +35,8 @@ func (*quiet) Codec() media.Codec              { return media.CodecOpus }
 func (*quiet) LogAttrs() []any                 { return nil }
 func (*quiet) LastReceived() (at time.Time)    { return at }
 func (*quiet) SetSink(media.Writer)            {}
+func (*quiet) SetKeys(func(media.Key))         {}
+func (*quiet) TakesKeys() bool                 { return false }
 func (*quiet) Open()                           {}
 func (*quiet) Close() error                    { return nil }
 func (*quiet) Connection() (c call.Connection) { return c }

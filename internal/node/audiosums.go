@@ -30,7 +30,7 @@ func (f *family) both(of func(*media.LineStats) float64, labels ...string) {
 // audioSums are all counters of the calls' audio.
 func audioSums() []sum {
 	var all []sum
-	for _, f := range []*family{packets(), lost(), late(), frames(), hidden(), spent(), moves(), stalls(), encoding()} {
+	for _, f := range []*family{packets(), lost(), late(), frames(), hidden(), spent(), moves(), stalls(), encoding(), dtmf()} {
 		all = append(all, f.sums...)
 	}
 	return all
@@ -47,7 +47,7 @@ func packets() *family {
 
 // offered is what the sources of a line sent: each packet is counted in one of these.
 func offered(l *media.LineStats) uint64 {
-	return l.Relayed + l.Voiced + l.Pauses + l.Unheard + l.Muted + l.Shut + l.Garbage + l.Late + l.Ahead
+	return l.Relayed + l.Voiced + l.Pauses + l.Unheard + l.Muted + l.Shut + l.Garbage + l.Late + l.Ahead + l.Keyed
 }
 
 func written(l *media.LineStats) uint64 { return l.Relayed + l.Mixed + l.Silence }
@@ -112,5 +112,16 @@ func stalls() *family {
 func encoding() *family {
 	f := newFamily("encode_seconds_total", "Time spent in encoders, most of what a mix costs.", "flow")
 	f.both(func(l *media.LineStats) float64 { return l.EncodeTime.Seconds() })
+	return f
+}
+
+func dtmf() *family {
+	f := newFamily("dtmf_total", "Keys pressed on phones (to_room) and in rooms (to_phone), by what became of them.", "direction", "outcome")
+	for _, o := range call.KeyOutcomes {
+		if o == call.KeySent || o == call.KeyEarly || o == call.KeyDropped {
+			f.add(func(h *call.Heard) float64 { return float64(h.KeysToRoom[o]) }, flowToRoom, o.String())
+		}
+		f.add(func(h *call.Heard) float64 { return float64(h.KeysToPhone[o]) }, flowToPhone, o.String())
+	}
 	return f
 }

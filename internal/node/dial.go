@@ -63,7 +63,7 @@ func (n *Node) dial(
 	e := &entry{apiKey: req.GetApiKey(), creds: creds, room: p.room, who: p, rule: req.GetPlan().GetRule()}
 	log := n.log.With("room", p.room, "participant", p.identity)
 	e.call = call.New(n.calls, call.Options{
-		ID: id, Direction: call.Outbound, Meta: metaLeg{leg}, Pacer: n.opts.Pacer, Audio: audio, Timeouts: timeouts,
+		ID: id, Direction: call.Outbound, Meta: metaLeg{leg}, Pacer: n.opts.Pacer, Audio: audio, Keys: n.opts.Keys, Timeouts: timeouts,
 		Graph: graph{client: n.opts.Graph, creds: creds, callID: id},
 		Join:  n.join(e.apiKey, p, log), Started: timeOf(req.GetReceivedAt()), Logger: log, Observer: n.observe(e),
 	})

@@ -50,7 +50,9 @@ type Options struct {
 	// Pacer paces all streams to Meta. The node does not close it.
 	Pacer *media.Pacer
 	// Audio says how calls treat audio. A call's participant attribute AttributeMedia overrides its mode.
-	Audio    call.Audio
+	Audio call.Audio
+	// Keys says what becomes of keys that a room presses for its phone.
+	Keys     call.KeyMode
 	Timeouts call.Timeouts
 	// MaxCalls bounds the calls held at once; zero means no bound.
 	MaxCalls int

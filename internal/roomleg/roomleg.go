@@ -95,6 +95,7 @@ type Leg struct {
 
 	ready, done chan struct{}
 	wake        chan struct{} // holds one: something in the room changed
+	online      chan struct{} // holds one: the connection is back
 	dismissed   chan struct{} // closed when the server has ended the participant
 	tasks       sync.WaitGroup
 
@@ -102,6 +103,7 @@ type Leg struct {
 	reconnecting atomic.Bool
 	reconnected  atomic.Bool
 	dismissal    sync.Once
+	keyEar       atomic.Pointer[keyEar]
 
 	publishing sync.Mutex // held during Publish
 	leaving    sync.Once
@@ -111,6 +113,8 @@ type Leg struct {
 	attributes map[string]string
 	listeners  map[string]*listener // by track SID
 	closing    bool                 // no new goroutines
+	keys       []keyPress           // for the room, oldest first
+	keying     bool                 // sendKeys runs
 	finished   bool                 // done is closed
 	err        error                // why, nil if we left
 }
@@ -158,7 +162,7 @@ func newLeg(opts Options) (*Leg, error) {
 	l := &Leg{
 		opts: opts, log: opts.Logger, voice: newVoice(track), taps: newTaps(),
 		ready: make(chan struct{}), done: make(chan struct{}),
-		wake: make(chan struct{}, 1), dismissed: make(chan struct{}),
+		wake: make(chan struct{}, 1), online: make(chan struct{}, 1), dismissed: make(chan struct{}),
 		attributes: make(map[string]string), listeners: make(map[string]*listener),
 		unheard: unheard{reasons: make(map[string]Refusal)},
 		company: company{changed: make(chan struct{})},

@@ -35,6 +35,7 @@ func (l *Leg) callbacks() *lksdk.RoomCallback {
 	cb.OnLocalTrackUnpublished = func(*lksdk.LocalTrackPublication, *lksdk.LocalParticipant) {
 		l.voice.holdAgain(time.Now()) // the SDK publishes it again on a new connection
 	}
+	cb.OnDataPacket = l.onData
 	cb.OnReconnecting = func() {
 		l.reconnecting.Store(true)
 		l.changed()
@@ -42,6 +43,10 @@ func (l *Leg) callbacks() *lksdk.RoomCallback {
 	cb.OnReconnected = func() {
 		l.reconnected.Store(true)
 		l.reconnecting.Store(false)
+		select {
+		case l.online <- struct{}{}:
+		default:
+		}
 		l.changed()
 	}
 	cb.OnDisconnected = func() {
