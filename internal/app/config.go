@@ -44,6 +44,7 @@ type Config struct {
 	Participant ParticipantConfig `yaml:"participant"`
 	Events      EventsConfig      `yaml:"events"`
 	Media       MediaConfig       `yaml:"media"`
+	DTMF        DTMFConfig        `yaml:"dtmf"`
 	RTC         RTCConfig         `yaml:"rtc"`
 	Logging     LoggingConfig     `yaml:"logging"`
 }
@@ -149,6 +150,7 @@ func DefaultConfig() Config {
 			Opus:   defaultOpus(),
 			Jitter: JitterConfig{MinDelay: 10 * time.Millisecond, MaxDelay: 300 * time.Millisecond},
 		},
+		DTMF:    defaultDTMF(),
 		RTC:     RTCConfig{UseIPv6: true},
 		Logging: LoggingConfig{Level: "info"},
 	}

@@ -107,7 +107,7 @@ func TestEveryKeyCanBeSetByFlagAndEnvironment(t *testing.T) {
 	other := map[string]string{"true|false": "true", "number": "9000", "duration": "7s", "list": "10.0.0.1", "text": "x", "secret": "y"}
 	special := map[string]string{
 		"ws_url": "https://lk.example.com/", "whatsapp.graph_url": "http://127.0.0.1:1", "whatsapp.api_versions": "24.0",
-		"rtc.ice_servers": `[{"urls": ["stun:s.example.com"]}]`, "keys": "{other: secret}", "logging.level": "debug",
+		"rtc.ice_servers": `[{"urls": ["stun:s.example.com"]}]`, "keys": "{other: secret}", "logging.level": "debug", "dtmf.to_phone": "tones",
 		"allow_empty_grants": "false", "rtc.use_ipv6": "false",
 		"events.urls": "https://a.example.com/events,http://localhost:3000", "events.api_key": "key", "events.max_attempts": "9",
 		"health_port": "9001", "prometheus_port": "9002",

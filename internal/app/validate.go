@@ -25,6 +25,7 @@ func (c *Config) Validate() error {
 	v.whatsApp(&c.WhatsApp)
 	v.events(c)
 	v.media(&c.Media)
+	v.dtmf(&c.DTMF)
 	v.rtc(&c.RTC)
 	v.logging(&c.Logging)
 	return errors.Join(v.problems...)
