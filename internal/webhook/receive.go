@@ -1,0 +1,170 @@
+package webhook
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
+)
+
+// bodyTimeout ends a body that trickles in; Meta has given up by then.
+const bodyTimeout = 20 * time.Second
+
+// refusal is why a request is not taken.
+type refusal struct {
+	status  int
+	outcome string
+	text    string // for whoever reads Meta's log or tries with curl
+}
+
+var (
+	refuseMethod = &refusal{http.StatusMethodNotAllowed, webhookMethod, "only GET and POST are answered here"}
+	refuseVerify = &refusal{
+		http.StatusForbidden, webhookVerifyRefused,
+		"verification refused: hub.verify_token is not webhook.verify_token of the connector's configuration",
+	}
+	refuseEncoding = &refusal{
+		http.StatusUnsupportedMediaType, webhookEncoded,
+		"the body must come without Content-Encoding: the signature covers the bytes that Meta sent",
+	}
+	refuseSize = &refusal{
+		http.StatusRequestEntityTooLarge, webhookTooLarge, fmt.Sprintf("the body must not exceed %d bytes", whatsapp.MaxWebhookSize),
+	}
+	refuseTruncated = &refusal{http.StatusBadRequest, webhookTruncated, "the body could not be read to its end"}
+	refuseUnsigned  = &refusal{http.StatusUnauthorized, webhookUnsigned, "no " + whatsapp.SignatureHeader + " of the form sha256=<64 hex digits>"}
+	refuseForged    = &refusal{
+		http.StatusForbidden, webhookForged,
+		"the signature was not made with any of the configured app secrets, or the body was changed on its way",
+	}
+	refuseFull    = &refusal{http.StatusServiceUnavailable, webhookFull, "too many events wait to be done: send it again"}
+	refuseClosing = &refusal{http.StatusServiceUnavailable, webhookClosing, "shutting down: send it again"}
+)
+
+// ServeHTTP answers Meta: the verification request and webhooks. It never waits for what a webhook is about.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	var refused *refusal
+	outcome := webhookTaken
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		outcome, refused = webhookVerified, s.verify(w, r)
+	case http.MethodPost:
+		var body []byte
+		if body, refused = s.read(w, r); refused == nil {
+			outcome, refused = s.take(r, body, began)
+		}
+	default:
+		w.Header().Set("Allow", "GET, POST")
+		refused = refuseMethod
+	}
+	if refused != nil {
+		outcome = refused.outcome
+		s.logRefusal(refused, r)
+		http.Error(w, refused.text, refused.status)
+	}
+	s.metrics.webhook(outcome, time.Since(began))
+}
+
+// verify answers the request by which Meta makes sure that the URL is ours, whenever somebody saves it.
+func (s *Server) verify(w http.ResponseWriter, r *http.Request) *refusal {
+	challenge, err := whatsapp.ChallengeResponse(r.URL.Query(), s.opts.VerifyToken)
+	if err != nil {
+		return refuseVerify
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff") // the challenge is text of whoever asks
+	_, _ = io.WriteString(w, challenge)                 //nolint:gosec // G705: text/plain, for who knows the token
+	s.log.Info("webhook verified by Meta")
+	return nil
+}
+
+// read returns the body as it came. What is certainly not Meta's is not read at all.
+func (s *Server) read(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
+	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		return nil, refuseEncoding
+	}
+	if !signatureShaped(r.Header.Get(whatsapp.SignatureHeader)) {
+		return nil, refuseUnsigned
+	}
+	if r.ContentLength > whatsapp.MaxWebhookSize {
+		return nil, refuseSize
+	}
+	conn := http.NewResponseController(w)
+	_ = conn.SetReadDeadline(time.Now().Add(bodyTimeout)) // not every ResponseWriter can; then the server's own must do
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, whatsapp.MaxWebhookSize))
+	switch {
+	case errors.As(err, new(*http.MaxBytesError)):
+		return nil, refuseSize
+	case err != nil:
+		return nil, refuseTruncated
+	}
+	_ = conn.SetReadDeadline(time.Time{})
+	return body, nil
+}
+
+func signatureShaped(header string) bool {
+	digits, ok := strings.CutPrefix(header, "sha256=")
+	return ok && len(digits) == 64
+}
+
+// take verifies a webhook and puts what it says into the queue. Whatever is signed gets a 200, known or not: Meta
+// repeats everything else for days, and in the end stops sending.
+func (s *Server) take(r *http.Request, body []byte, began time.Time) (outcome string, _ *refusal) {
+	if whatsapp.VerifySignature(body, r.Header.Get(whatsapp.SignatureHeader), s.opts.AppSecrets()...) != nil {
+		return "", refuseForged
+	}
+	outcome = webhookTaken
+	n, err := whatsapp.Parse(body)
+	if err != nil {
+		outcome, n = webhookUnknown, new(whatsapp.Notification)
+		s.log.Debug("webhook is signed, but not of a WhatsApp business account", "error", err)
+	}
+	events, passed := s.eventsOf(n, began)
+	repeated, err := s.queue.admit(events)
+	switch {
+	case errors.Is(err, errFull):
+		return "", refuseFull
+	case err != nil:
+		return "", refuseClosing
+	}
+	for _, e := range repeated {
+		s.note(outcomeDuplicate, e, 0)
+	}
+	for _, p := range passed {
+		s.note(p.outcome, p.event, 0)
+	}
+	s.forwards.add(r.Header, body, n)
+	return outcome, nil
+}
+
+// logRefusal says what an operator can mend, and not a line per request: anybody can send such.
+func (s *Server) logRefusal(refused *refusal, r *http.Request) {
+	if first, more := s.forged.due(time.Now()); first {
+		s.log.Warn("webhook refused", "reason", refused.text, "status", refused.status, "from", r.RemoteAddr, "refusedBefore", more)
+		return
+	}
+	s.log.Debug("webhook refused", "outcome", refused.outcome, "from", r.RemoteAddr)
+}
+
+// occasionally says yes once a minute, and counts how often it said no.
+type occasionally struct {
+	mu   sync.Mutex // guards the following fields
+	last time.Time
+	more int
+}
+
+func (o *occasionally) due(now time.Time) (yes bool, before int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.last.IsZero() && now.Sub(o.last) < time.Minute {
+		o.more++
+		return false, 0
+	}
+	before, o.more, o.last = o.more, 0, now
+	return true, before
+}
