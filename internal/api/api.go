@@ -79,6 +79,8 @@ type Options struct {
 	// Draining reports that this process takes no new calls; Connect and Disconnect go on. Nil means never. Leave it nil
 	// where other nodes share the bus: those take the call then.
 	Draining func() bool
+	// Permissions answers what Meta lets a business do towards a user. Nil means that no number is configured.
+	Permissions Permissions
 	// ProxyTarget is the livekit-server that gets everything which is not the connector's; http, https, ws or wss. Nil
 	// means that such requests are answered with 404.
 	ProxyTarget *url.URL
@@ -99,6 +101,7 @@ type Server struct {
 	maxBodyBytes int64
 	metrics      *metrics
 	twirp        http.Handler
+	reader       *reader
 	proxy        *proxy // nil when nothing is proxied
 }
 
@@ -137,9 +140,11 @@ func New(opts Options) (*Server, error) {
 			return nil, fmt.Errorf("make API: %w", err)
 		}
 	}
+	nodes := route.New(route.Options{Bus: opts.Client, Registry: opts.Registry, Cluster: opts.Cluster, Draining: opts.Draining})
+	s.reader = &reader{log: log, nodes: nodes, permission: opts.Permissions}
 	s.twirp = livekit.NewConnectorServer(&calls{
 		log:          log,
-		nodes:        route.New(route.Options{Bus: opts.Client, Registry: opts.Registry, Cluster: opts.Cluster, Draining: opts.Draining}),
+		nodes:        nodes,
 		checkVersion: checkVersion,
 	}, &twirp.ServerHooks{Error: noteError})
 	return s, nil
@@ -171,12 +176,14 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// ServeHTTP answers livekit.Connector and GET /settings/regions, and proxies or refuses the rest.
+// ServeHTTP answers livekit.Connector, the read API and GET /settings/regions, and proxies or refuses the rest.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := singleSlashes(r.URL.Path)
 	switch {
 	case path+"/" == livekit.ConnectorPathPrefix, strings.HasPrefix(path, livekit.ConnectorPathPrefix):
 		s.serveConnector(w, r, path)
+	case isRead(path):
+		s.serveRead(w, r)
 	case path == "/settings/regions" && (r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions):
 		serveRegions(w, r)
 	case s.proxy != nil:

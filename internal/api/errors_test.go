@@ -166,6 +166,7 @@ const panicText = "secret in a panic"
 type panicking struct{}
 
 func (panicking) Owner(context.Context, string) (string, error) { panic(panicText) }
+func (panicking) Nodes(context.Context) ([]string, error)       { panic(panicText) }
 func (panicking) GetSecret(string) string                       { panic(panicText) }
 func (panicking) NumKeys() int                                  { return 1 }
 

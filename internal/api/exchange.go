@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -178,5 +179,9 @@ func (s *Server) finish(x *exchange, r *http.Request) {
 	if x.code == twirp.Unauthenticated || x.code == twirp.PermissionDenied {
 		attrs = append(attrs, slog.String("from", r.RemoteAddr))
 	}
-	s.log.LogAttrs(ctx, slog.LevelInfo, "api request", attrs...)
+	level := slog.LevelInfo
+	if x.code == twirp.NoError && slices.Contains(readMethods, x.method) {
+		level = slog.LevelDebug // dashboards look again and again, and change nothing
+	}
+	s.log.LogAttrs(ctx, level, "api request", attrs...)
 }

@@ -88,7 +88,7 @@ func TestMetrics(t *testing.T) {
 	s := newStand(t, newNode())
 	count, err := testutil.GatherAndCount(s.reg, "livekit_connector_api_requests_total")
 	require.NoError(t, err)
-	require.Equal(t, 6*19, count, "every method with every code, from the start")
+	require.Equal(t, 9*19, count, "every method with every code, from the start")
 
 	s.post(t, encodings[0], dialMethod, dial())
 	s.post(t, encodings[0], dialMethod, dial(), header("Authorization", ""))

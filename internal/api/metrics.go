@@ -37,7 +37,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "livekit_connector", Subsystem: "api", Name: "requests_total",
-			Help: "Requests to livekit.Connector that were answered, by method and Twirp code (ok for none).",
+			Help: "Requests to livekit.Connector and the read API that were answered, by method and Twirp code (ok for none).",
 		}, []string{"method", "code"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "livekit_connector", Subsystem: "api", Name: "request_duration_seconds",
@@ -45,7 +45,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Buckets: []float64{.001, .005, .025, .1, .25, .5, 1, 2, 4, 8, 10, 15, 20, 28, 30},
 		}, []string{"method"}),
 	}
-	methods := []string{methodUnknown}
+	methods := append([]string{methodUnknown}, readMethods...)
 	for method := range grantOf {
 		methods = append(methods, method)
 	}

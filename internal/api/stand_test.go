@@ -51,6 +51,9 @@ type node struct {
 	starts      []*connectorpb.StartCallRequest
 	connects    []*connectorpb.ConnectCallRequest
 	disconnects []*connectorpb.DisconnectCallRequest
+
+	// records are what the node tells of calls, by API key.
+	records map[string][]*connectorpb.CallRecord
 }
 
 func newNode() *node {
@@ -141,6 +144,8 @@ func (h held) Owner(_ context.Context, callID string) (string, error) {
 	}
 	return nodeID, h.err
 }
+
+func (h held) Nodes(context.Context) ([]string, error) { return []string{nodeID}, h.err }
 
 // journal is a log that a test can read while it is written.
 type journal struct {

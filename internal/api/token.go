@@ -30,37 +30,46 @@ var grantOf = map[string]grantRule{
 	"ConnectTwilioCall":      needsRoomCreate,
 }
 
-// authenticate returns the API key that signed the request's token. Signatures are compared in constant time and clocks
-// may differ by a minute; both are the auth package's work.
+// authenticate returns the API key that signed the request's token, which must permit the method.
 func (s *Server) authenticate(r *http.Request, method string) (apiKey string, _ twirp.Error) {
+	apiKey, claims, grants, err := s.verify(r)
+	if err != nil {
+		return "", err
+	}
+	if !s.permits(grantOf[method], claims, grants) {
+		return "", twirp.NewError(twirp.PermissionDenied, "access token lacks the video grant roomCreate")
+	}
+	return apiKey, nil
+}
+
+// verify returns the API key that signed the request's token, and what the token says. Signatures are compared in constant
+// time and clocks may differ by a minute; both are the auth package's work.
+func (s *Server) verify(r *http.Request) (apiKey string, _ *jwt.RegisteredClaims, _ *auth.ClaimGrants, _ twirp.Error) {
 	header := r.Header.Get("Authorization")
 	if header == "" {
-		return "", unauthenticated(`missing authorization header: send "Authorization: Bearer <access token>"`)
+		return "", nil, nil, unauthenticated(`missing authorization header: send "Authorization: Bearer <access token>"`)
 	}
 	scheme, raw, _ := strings.Cut(header, " ")
 	raw = strings.TrimSpace(raw)
 	if !strings.EqualFold(scheme, "Bearer") || raw == "" {
-		return "", unauthenticated(`malformed authorization header: it must read "Bearer <access token>"`)
+		return "", nil, nil, unauthenticated(`malformed authorization header: it must read "Bearer <access token>"`)
 	}
 	token, err := auth.ParseAPIToken(raw)
 	if err != nil {
-		return "", unauthenticated("malformed access token: it must be a JWT signed with HS256")
+		return "", nil, nil, unauthenticated("malformed access token: it must be a JWT signed with HS256")
 	}
 	secret := ""
 	if token.APIKey() != "" {
 		secret = s.keys.GetSecret(token.APIKey())
 	}
 	if secret == "" {
-		return "", unauthenticated("access token names an unknown API key as its issuer")
+		return "", nil, nil, unauthenticated("access token names an unknown API key as its issuer")
 	}
 	claims, grants, err := token.Verify(secret)
 	if err != nil {
-		return "", unauthenticated(verdict(err))
+		return "", nil, nil, unauthenticated(verdict(err))
 	}
-	if !s.permits(grantOf[method], claims, grants) {
-		return "", twirp.NewError(twirp.PermissionDenied, "access token lacks the video grant roomCreate")
-	}
-	return token.APIKey(), nil
+	return token.APIKey(), claims, grants, nil
 }
 
 func (s *Server) permits(rule grantRule, claims *jwt.RegisteredClaims, grants *auth.ClaimGrants) bool {

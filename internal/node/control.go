@@ -21,6 +21,9 @@ func (n *Node) Owner(ctx context.Context, callID string) (nodeID string, err err
 	return n.opts.ID, nil
 }
 
+// Nodes returns this node's ID: the registry of a deployment of one node. The error is always nil.
+func (n *Node) Nodes(context.Context) (nodeIDs []string, err error) { return []string{n.opts.ID}, nil }
+
 // steer finds a call that the key may steer.
 func (n *Node) steer(ctx context.Context, callID, apiKey string) (*entry, error) {
 	e, err := n.table.find(ctx, callID)

@@ -60,11 +60,13 @@ const (
 	announce = 10 * time.Millisecond
 )
 
-// Registry knows which node holds a call.
+// Registry knows the nodes, and which of them holds a call.
 type Registry interface {
 	// Owner returns the ID of the node that holds the call now; "" stands for unknown and for ended. It is asked before
 	// a node is, so that an unknown ID is answered at once rather than after a wait on the bus.
 	Owner(ctx context.Context, callID string) (nodeID string, err error)
+	// Nodes returns the IDs of all nodes that are there.
+	Nodes(ctx context.Context) (nodeIDs []string, err error)
 }
 
 // Options are what a Client is made of.
