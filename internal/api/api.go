@@ -53,6 +53,7 @@ import (
 	"github.com/twitchtv/twirp"
 
 	"github.com/livekit-connector/livekit-connector/internal/route"
+	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
 )
 
@@ -74,6 +75,9 @@ type Options struct {
 	// CheckVersion returns an error for a Cloud API version that must not be used; its text is shown to the caller.
 	// Nil means DefaultMinVersion to DefaultMaxVersion.
 	CheckVersion func(version string) error
+	// Credentials returns the access token and version of a phone number, and whether there are any, for requests that
+	// leave them out. Nil means that no request may.
+	Credentials func(phoneNumberID string) (whatsapp.Credentials, bool)
 	// Cluster is the bus topic on which nodes take new calls.
 	Cluster string
 	// Draining reports that this process takes no new calls; Connect and Disconnect go on. Nil means never. Leave it nil
@@ -146,6 +150,7 @@ func New(opts Options) (*Server, error) {
 		log:          log,
 		nodes:        nodes,
 		checkVersion: checkVersion,
+		credentials:  opts.Credentials,
 	}, &twirp.ServerHooks{Error: noteError})
 	return s, nil
 }

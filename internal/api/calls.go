@@ -19,13 +19,14 @@ type calls struct {
 	log          *slog.Logger
 	nodes        *route.Client
 	checkVersion func(string) error
+	credentials  credentials
 }
 
 var _ livekit.Connector = (*calls)(nil)
 
 // DialWhatsAppCall has a node call a WhatsApp user. It returns when Meta took the offer; the phone rings afterwards.
 func (c *calls) DialWhatsAppCall(ctx context.Context, req *livekit.DialWhatsAppCallRequest) (*livekit.DialWhatsAppCallResponse, error) {
-	if err := checkDial(req, c.checkVersion); err != nil {
+	if err := checkDial(req, c.checkVersion, c.credentials); err != nil {
 		return nil, err
 	}
 	x := exchangeOf(ctx)
@@ -41,7 +42,7 @@ func (c *calls) DialWhatsAppCall(ctx context.Context, req *livekit.DialWhatsAppC
 
 // AcceptWhatsAppCall has a node take a WhatsApp user's call.
 func (c *calls) AcceptWhatsAppCall(ctx context.Context, req *livekit.AcceptWhatsAppCallRequest) (*livekit.AcceptWhatsAppCallResponse, error) {
-	if err := checkAccept(req, c.checkVersion); err != nil {
+	if err := checkAccept(req, c.checkVersion, c.credentials); err != nil {
 		return nil, err
 	}
 	x := exchangeOf(ctx)
@@ -79,7 +80,7 @@ func (c *calls) ConnectWhatsAppCall(ctx context.Context, req *livekit.ConnectWha
 
 // DisconnectWhatsAppCall ends a call at the node that holds it.
 func (c *calls) DisconnectWhatsAppCall(ctx context.Context, req *livekit.DisconnectWhatsAppCallRequest) (*livekit.DisconnectWhatsAppCallResponse, error) {
-	if err := checkDisconnect(req); err != nil {
+	if err := checkDisconnect(req, c.credentials); err != nil {
 		return nil, err
 	}
 	x := exchangeOf(ctx)

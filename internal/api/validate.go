@@ -47,13 +47,14 @@ func (v verdicts) first() twirp.Error {
 	return nil
 }
 
-// checkDial also rewrites the number to the digits that Meta wants.
-func checkDial(req *livekit.DialWhatsAppCallRequest, version func(string) error) twirp.Error {
+// checkDial also rewrites the number to the digits that Meta wants, and fills in what is configured for the phone number.
+func checkDial(req *livekit.DialWhatsAppCallRequest, version func(string) error, known credentials) twirp.Error {
+	known.fill(req.WhatsappPhoneNumberId, &req.WhatsappApiKey, &req.WhatsappCloudApiVersion)
 	err := verdicts{
 		required(req.WhatsappPhoneNumberId, "whatsapp_phone_number_id", connector.ErrMissingWhatsAppPhoneNumberId),
 		required(req.WhatsappToPhoneNumber, "whatsapp_to_phone_number", connector.ErrMissingWhatsAppToNumber),
-		required(req.WhatsappApiKey, "whatsapp_api_key", connector.ErrMissingWhatsAppApiKey),
-		checkVersion(req.WhatsappCloudApiVersion, version),
+		known.requireToken(req.WhatsappApiKey),
+		known.requireVersion(req.WhatsappCloudApiVersion, version),
 		checkPhoneID(req.WhatsappPhoneNumberId),
 		checkToken(req.WhatsappApiKey),
 		checkOpaque(req.WhatsappBizOpaqueCallbackData),
@@ -67,14 +68,16 @@ func checkDial(req *livekit.DialWhatsAppCallRequest, version func(string) error)
 	return err
 }
 
-func checkAccept(req *livekit.AcceptWhatsAppCallRequest, version func(string) error) twirp.Error {
+// checkAccept also fills in what is configured for the phone number.
+func checkAccept(req *livekit.AcceptWhatsAppCallRequest, version func(string) error, known credentials) twirp.Error {
+	known.fill(req.WhatsappPhoneNumberId, &req.WhatsappApiKey, &req.WhatsappCloudApiVersion)
 	return verdicts{
 		checkSDPType(req.Sdp, sdpOffer),
 		required(req.WhatsappPhoneNumberId, "whatsapp_phone_number_id", connector.ErrMissingWhatsAppPhoneNumberId),
-		required(req.WhatsappApiKey, "whatsapp_api_key", connector.ErrMissingWhatsAppApiKey),
+		known.requireToken(req.WhatsappApiKey),
 		required(req.WhatsappCallId, "whatsapp_call_id", connector.ErrMissingWhatsAppCallId),
 		requiredSDP(req.Sdp),
-		checkVersion(req.WhatsappCloudApiVersion, version),
+		known.requireVersion(req.WhatsappCloudApiVersion, version),
 		checkSDPSize(req.Sdp),
 		checkCallID(req.WhatsappCallId),
 		checkPhoneID(req.WhatsappPhoneNumberId),
@@ -95,14 +98,18 @@ func checkConnect(req *livekit.ConnectWhatsAppCallRequest) twirp.Error {
 	}.first()
 }
 
-func checkDisconnect(req *livekit.DisconnectWhatsAppCallRequest) twirp.Error {
+// checkDisconnect lets the key be left out where it can be configured: the call has one then.
+func checkDisconnect(req *livekit.DisconnectWhatsAppCallRequest, known credentials) twirp.Error {
 	if err := required(req.WhatsappCallId, "whatsapp_call_id", connector.ErrMissingWhatsAppCallId); err != nil {
 		return err
 	}
 	switch req.DisconnectReason {
 	case livekit.DisconnectWhatsAppCallRequest_USER_INITIATED:
 	case livekit.DisconnectWhatsAppCallRequest_BUSINESS_INITIATED:
-		if err := required(req.WhatsappApiKey, "whatsapp_api_key", connector.ErrMissingWhatsAppApiKey); err != nil {
+		if known != nil {
+			break
+		}
+		if err := known.requireToken(req.WhatsappApiKey); err != nil {
 			return err
 		}
 	default:
@@ -131,13 +138,6 @@ func requiredSDP(sdp *livekit.SessionDescription) twirp.Error {
 		return nil
 	}
 	return invalid("sdp", "sdp is required: pass on the text of session.sdp from Meta's webhook")
-}
-
-func checkVersion(version string, check func(string) error) twirp.Error {
-	if err := check(version); err != nil {
-		return invalid("whatsapp_cloud_api_version", connector.ErrWhatsAppCloudApiVersionNotSupported.Error()+": "+err.Error())
-	}
-	return nil
 }
 
 func checkSDPSize(sdp *livekit.SessionDescription) twirp.Error {

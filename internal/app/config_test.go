@@ -39,6 +39,7 @@ func TestExampleConfigLoads(t *testing.T) {
 		*list = []string{}
 	}
 	want.RTC.ICEServers = []ICEServer{}
+	want.WhatsApp.Numbers = map[string]NumberConfig{}
 	require.Equal(t, want, line.Config, "the example shows the defaults")
 }
 
@@ -55,6 +56,10 @@ func TestExampleConfigNamesEveryKey(t *testing.T) {
 			require.Contains(t, section, name, "config.example.yaml does not show %s", f.Key)
 			at = section[name]
 		}
+	}
+	for field := range reflect.TypeFor[NumberConfig]().Fields() {
+		key, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+		require.Contains(t, string(text), " "+key+": ", "config.example.yaml does not show numbers' %s", key)
 	}
 	for field := range reflect.TypeFor[ICEServer]().Fields() {
 		key, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
@@ -110,7 +115,8 @@ func TestEveryKeyCanBeSetByFlagAndEnvironment(t *testing.T) {
 		"rtc.ice_servers": `[{"urls": ["stun:s.example.com"]}]`, "keys": "{other: secret}", "logging.level": "debug", "dtmf.to_phone": "tones",
 		"allow_empty_grants": "false", "rtc.use_ipv6": "false",
 		"events.urls": "https://a.example.com/events,http://localhost:3000", "events.api_key": "key", "events.max_attempts": "9",
-		"health_port": "9001", "prometheus_port": "9002",
+		"whatsapp.numbers": `{"100": {access_token: EAAx}}`,
+		"health_port":      "9001", "prometheus_port": "9002",
 		"media.mode": "transcode", "media.g711": "prefer", "media.max_voices": "7", "media.gain_to_phone": "6",
 		"media.gain_to_room": "-6", "media.opus.complexity": "9", "media.opus.expected_loss": "10", "media.opus.fec": "false",
 		"media.jitter.min_delay": "20ms", "media.jitter.max_delay": "500ms",

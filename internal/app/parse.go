@@ -108,8 +108,10 @@ func ParseCommandLine(args []string, env Env) (*CommandLine, error) {
 	line.Origins, err = settings.Load(&line.Config, in)
 	problems = append(problems, unjoin(err)...)
 	problems = append(problems, line.validate(problems, whole && !brokenDocument(err, in.DocumentName))...)
+	problems = append(problems, line.checkRules(env.ReadFile)...)
 	line.Config.normalise()
-	line.Warnings = settings.UnknownEnv(env.Environ, EnvPrefix, fields, "CONNECTOR_CONFIG_FILE", "CONNECTOR_CONFIG_BODY")
+	line.Warnings = settings.UnknownEnv(env.Environ, EnvPrefix, fields,
+		append(line.Config.WhatsApp.namedVariables(), "CONNECTOR_CONFIG_FILE", "CONNECTOR_CONFIG_BODY")...)
 	return line, errors.Join(problems...)
 }
 
@@ -141,13 +143,16 @@ func (l *CommandLine) validate(known []error, missing bool) []error {
 		if reported[p.Key] {
 			continue
 		}
-		key, _, _ := strings.Cut(p.Key, "[")
+		key := p.Key
+		for key != "" && l.Origins[key] == "" && strings.ContainsAny(key, ".[") { // of what is inside a list or a map the whole has one
+			key = key[:strings.LastIndexAny(key, ".[")]
+		}
 		p.Where = l.Origins[key]
 		if p.Where == "" {
 			if !missing {
 				continue
 			}
-			p.Text += unsetHint(key)
+			p.Text += unsetHint(p.Key)
 		}
 		fresh = append(fresh, p)
 	}

@@ -45,6 +45,9 @@ type failure struct {
 
 // newRequest checks the credentials and builds the URL of edge. secrets are values that must not come back in an error.
 func (c *Client) newRequest(action, edge string, query url.Values, creds Credentials, secrets ...string) (*request, error) {
+	if c.renew != nil {
+		creds = c.renew(creds)
+	}
 	version := creds.Version
 	if version == "" {
 		version = c.version

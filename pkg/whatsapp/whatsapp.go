@@ -70,6 +70,9 @@ type Options struct {
 	// OnRequest is told of every HTTP exchange: an Action constant, an Outcome constant and how long it took. It is called on the
 	// requesting goroutine and must be safe for concurrent use. May be nil.
 	OnRequest func(action, outcome string, took time.Duration)
+	// Renew is asked before every request for the credentials to use instead of those given, because access tokens may change while a
+	// call lasts. It returns what it was given if it knows nothing better. It must be safe for concurrent use. May be nil.
+	Renew func(Credentials) Credentials
 }
 
 // Actions that [Options.OnRequest] names. The first five are Meta's call actions, the others the edges of the GET requests.
@@ -122,6 +125,7 @@ type Client struct {
 	attemptTimeout time.Duration
 	attempts       int
 	onRequest      func(action, outcome string, took time.Duration)
+	renew          func(Credentials) Credentials // may be nil
 }
 
 // NewClient returns a client, or every problem of opts joined. It sends nothing.
@@ -152,6 +156,7 @@ func NewClient(opts Options) (*Client, error) {
 		attemptTimeout: opts.AttemptTimeout,
 		attempts:       opts.Attempts,
 		onRequest:      opts.OnRequest,
+		renew:          opts.Renew,
 	}
 	c.http = &http.Client{Transport: newTransport()}
 	if opts.HTTPClient != nil {
