@@ -23,17 +23,17 @@ const (
 type KeyOutcome uint8
 
 const (
-	// KeySent: the room, or the phone, got it.
+	// KeySent says that the room, or the phone, got it.
 	KeySent KeyOutcome = iota
-	// KeyEarly: it was pressed before the call was answered.
+	// KeyEarly says that it was pressed before the call was answered.
 	KeyEarly
-	// KeyDropped: too many waited, the call was over, or there was no connection.
+	// KeyDropped says that too many waited, the call was over, or there was no connection.
 	KeyDropped
-	// KeyOff: the room pressed it, and KeysOff lets none through.
+	// KeyOff says that the room pressed it and KeysOff lets none through.
 	KeyOff
-	// KeyInvalid: what the room sent is on no telephone. It counts once, however much of it there was.
+	// KeyInvalid says that what the room sent is on no telephone. It counts once, however much of it there was.
 	KeyInvalid
-	// KeyUnsupported: Meta has not negotiated telephone-event.
+	// KeyUnsupported says that Meta has not negotiated telephone-event.
 	KeyUnsupported
 	keyOutcomes
 )

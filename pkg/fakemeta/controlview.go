@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/handset"
 )
 
 // ParseDialect reads "live" or "docs".
@@ -75,7 +77,7 @@ func viewReport(c *Call) any {
 			"timestamp_jumps": h.TimestampJumps, "wrong_payload_type": h.WrongPayloadType,
 			"with_extension": h.WithExtension, "not_opus": h.Garbage, "not_20_ms": h.NotTwentyMS,
 			"silence_frames": h.SilenceFrames, "longest_pause_ms": h.LongestPause.Milliseconds(),
-			"rtcp_packets": h.RTCPPackets,
+			"rtcp_packets": h.RTCPPackets, "keys": handset.Digits(h.Keys),
 		},
 		Relay: map[string]any{
 			"checks": m.Checks, "role_conflicts": m.RoleConflicts, "unauthorized": m.Unauthorized,

@@ -89,6 +89,10 @@ func (c *Call) Recording() (samples []int16, rate int) { return c.phone.Recordin
 // when the last one is sent.
 func (c *Call) SendDTMF(keys string) (<-chan struct{}, error) { return c.phone.SendDTMF(keys) }
 
+// Keys returns the keys that the business pressed for the user so far, as RTP events. Tones of keys are in the Recording,
+// where hearing.Keys finds them.
+func (c *Call) Keys() []handset.Press { return c.phone.Keys() }
+
 // Compare tells how well the user heard what was said to him. It fails if said.Rate is not between 8 and 96 kHz.
 func (c *Call) Compare(said Speech) (hearing.Verdict, error) {
 	pcm, rate := c.phone.Recording()

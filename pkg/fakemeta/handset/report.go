@@ -35,8 +35,11 @@ type Report struct {
 	// WrongPayloadType, WithExtension, WithCSRC, Garbage (not decodable), Stereo
 	// and NotTwentyMS count packets.
 	WrongPayloadType, WithExtension, WithCSRC, Garbage, Stereo, NotTwentyMS int
-	// Events is the number of RFC 4733 packets.
-	Events int
+	// Events is the number of RFC 4733 packets, Keys what they told of. KeyProblems says in plain words what is wrong
+	// with them.
+	Events      int
+	Keys        []Press
+	KeyProblems []string
 	// SilenceFrames counts packets that are the well-known silence, F8 FF FE, or in
 	// G.711 nothing but zeros.
 	SilenceFrames int
@@ -88,7 +91,7 @@ func (r Report) Problems() []string {
 	add(r.WithCSRC, "%d packets name contributing sources")
 	add(r.Garbage, "%d packets cannot be decoded")
 	add(r.NotTwentyMS, "%d packets do not last 20 ms")
-	return p
+	return append(p, r.KeyProblems...)
 }
 
 // Report judges what came so far.
@@ -110,6 +113,9 @@ func (h *Handset) Report() Report {
 		r.Duplicates += s.duplicates
 		r.Reordered += s.reordered
 		l.play(s)
+		k := newKeypad(o)
+		r.Keys = append(r.Keys, k.read(s)...)
+		r.KeyProblems = append(r.KeyProblems, k.faults.list()...)
 	}
 	r.Garbage, r.NotTwentyMS, r.Events = l.garbage, l.notTwentyMS, l.events
 	r.Missing, r.LossRuns = l.missing, l.runs

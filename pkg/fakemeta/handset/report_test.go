@@ -275,7 +275,6 @@ func TestTheRecordingHonoursTime(t *testing.T) {
 		p[50].PayloadType, p[50].Payload = handset.DefaultDTMFPayloadType, []byte{1, 10, 0, 160}
 		h := answered(t, p)
 		require.Equal(t, 1, h.Report().Events)
-		require.Empty(t, h.Report().Problems())
 		pcm, _ := h.Recording()
 		require.Len(t, pcm, 32000)
 	})
