@@ -23,6 +23,7 @@ import (
 	"github.com/livekit-connector/livekit-connector/internal/metaleg"
 	"github.com/livekit-connector/livekit-connector/internal/node"
 	"github.com/livekit-connector/livekit-connector/internal/roomleg"
+	"github.com/livekit-connector/livekit-connector/internal/rules"
 	"github.com/livekit-connector/livekit-connector/media"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
@@ -41,6 +42,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Registry collects the metrics that /metrics shows. Required.
 	Registry *prometheus.Registry
+	// Reload brings a signal when the rules file is to be read now. May be nil: it is read when it changes in any case.
+	Reload <-chan os.Signal
 }
 
 // App is a running connector. Make it with New, which opens its ports; Run it, which closes everything.
@@ -48,6 +51,8 @@ type App struct {
 	config  Config
 	log     *slog.Logger
 	probes  *Probes
+	numbers *numbers
+	rules   *rules.File // nil without a rules file
 	node    *node.Node
 	servers *Servers
 	// closers take down what New built, last built first.
@@ -66,7 +71,7 @@ func (a *App) onClose(name string, f func() error) {
 
 // New builds a connector and opens its ports. After an error nothing is left open. After success Run must be called.
 func New(c Config, opts Options) (_ *App, err error) {
-	a := &App{config: c, log: opts.Logger, probes: NewProbes()}
+	a := &App{config: c, log: opts.Logger, probes: NewProbes(), numbers: newNumbers(&c.WhatsApp, opts.Logger)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -83,6 +88,9 @@ func New(c Config, opts Options) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if a.rules, err = a.newRules(opts.Reload, opts.Registry); err != nil {
+		return nil, err
+	}
 	graph, err := a.newGraph(opts.Registry)
 	if err != nil {
 		return nil, err
@@ -97,7 +105,7 @@ func New(c Config, opts Options) (_ *App, err error) {
 	a.node, err = node.New(node.Options{
 		ID: nodeID(), Bus: bus, LiveKitURL: c.WebSocketURL(), Secret: keys.GetSecret,
 		Meta: stack, Graph: graph, Pacer: pacer, Audio: audio, Keys: c.DTMF.mode(), Timeouts: timeouts(&c), MaxCalls: c.MaxActiveCalls,
-		NumberAttributes: c.Participant.PhoneNumberAttributes, History: c.CallHistory.history(), Watcher: watcher, Registerer: opts.Registry, Logger: a.log,
+		NumberAttributes: c.Participant.PhoneNumberAttributes, Watcher: watcher, Registerer: opts.Registry, Logger: a.log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the node: %w", err)
@@ -204,7 +212,7 @@ func (a *App) newGraph(reg prometheus.Registerer) (*whatsapp.Client, error) {
 	m := newGraphMetrics(reg)
 	client, err := whatsapp.NewClient(whatsapp.Options{
 		BaseURL: a.config.WhatsApp.GraphURL, Versions: a.config.WhatsApp.APIVersions, Logger: a.log,
-		AttemptTimeout: a.config.WhatsApp.RequestTimeout, OnRequest: m.observe,
+		AttemptTimeout: a.config.WhatsApp.RequestTimeout, OnRequest: m.observe, Renew: a.numbers.Renew,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the graph client: %w", err)
@@ -218,6 +226,9 @@ func (a *App) newAPI(client connectorpb.ConnectorInternalClient, keys auth.KeyPr
 		CheckVersion: a.checkVersion,
 		Draining:     a.node.Draining, Logger: a.log, Registerer: reg,
 	}
+	if len(a.config.WhatsApp.Numbers) > 0 {
+		o.Credentials = a.numbers.Credentials
+	}
 	if a.config.ProxyLiveKit {
 		target, err := url.Parse(a.config.HTTPURL())
 		if err != nil {
@@ -230,7 +241,10 @@ func (a *App) newAPI(client connectorpb.ConnectorInternalClient, keys auth.KeyPr
 
 // checkVersion says what is wrong with a Graph version. That it is not supported says the API already.
 func (a *App) checkVersion(version string) error {
-	err := whatsapp.ValidateVersion(version, a.config.WhatsApp.APIVersions)
+	return versionProblem(whatsapp.ValidateVersion(version, a.config.WhatsApp.APIVersions))
+}
+
+func versionProblem(err error) error {
 	if errors.Is(err, whatsapp.ErrVersion) {
 		return errors.New(strings.TrimPrefix(err.Error(), whatsapp.ErrVersion.Error()+": "))
 	}

@@ -40,6 +40,8 @@ type Config struct {
 	MediaTimeout    time.Duration `yaml:"media_timeout" help:"An answered call from which Meta sends nothing for so long is ended."`
 	DrainTimeout    time.Duration `yaml:"drain_timeout" help:"After the first SIGTERM calls may go on for so long. Keep it below terminationGracePeriodSeconds."`
 
+	RulesFile string `yaml:"rules_file" group:"Rules" help:"YAML file that says what becomes of users' calls: room, agents, participant. Read anew when it changes and on SIGHUP."`
+
 	WhatsApp    WhatsAppConfig    `yaml:"whatsapp"`
 	Participant ParticipantConfig `yaml:"participant"`
 	Events      EventsConfig      `yaml:"events"`
@@ -55,6 +57,8 @@ type WhatsAppConfig struct {
 	GraphURL       string        `yaml:"graph_url" group:"WhatsApp" help:"Base URL of Meta's Graph API."`
 	APIVersions    []string      `yaml:"api_versions" help:"Graph API versions that requests may name, such as 23.0. Empty means any from 23.0 up."`
 	RequestTimeout time.Duration `yaml:"request_timeout" help:"How long one request to the Graph API may take. At most 8s, because SDKs give up at 10s."`
+
+	Numbers map[string]NumberConfig `yaml:"numbers" help:"Access token, app secret and Graph API version by phone number ID, so that requests may leave whatsapp_api_key and whatsapp_cloud_api_version out: {ID: {access_token_file: F, app_secret_file: F, api_version: '24.0', name: n}}."`
 }
 
 // ParticipantConfig is about what the room sees of a call.

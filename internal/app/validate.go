@@ -23,6 +23,7 @@ func (c *Config) Validate() error {
 	v.ports(c)
 	v.calls(c)
 	v.whatsApp(&c.WhatsApp)
+	v.numbers(&c.WhatsApp)
 	v.events(c)
 	v.callHistory(&c.CallHistory)
 	v.media(&c.Media)
