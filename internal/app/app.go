@@ -117,7 +117,7 @@ func New(c Config, opts Options) (_ *App, err error) {
 		return nil, fmt.Errorf("connect to the bus: %w", err)
 	}
 	a.onClose("bus client", func() error { client.Close(); return nil })
-	front, err := a.newAPI(client, keys, opts.Registry)
+	front, err := a.newAPI(client, graph, keys, opts.Registry)
 	if err != nil {
 		return nil, err
 	}
@@ -220,14 +220,16 @@ func (a *App) newGraph(reg prometheus.Registerer) (*whatsapp.Client, error) {
 	return client, nil
 }
 
-func (a *App) newAPI(client connectorpb.ConnectorInternalClient, keys auth.KeyProvider, reg prometheus.Registerer) (*api.Server, error) {
+func (a *App) newAPI(
+	client connectorpb.ConnectorInternalClient, graph *whatsapp.Client, keys auth.KeyProvider, reg prometheus.Registerer,
+) (*api.Server, error) {
 	o := api.Options{
 		Client: client, Registry: a.node, Keys: keys, AllowEmptyGrants: a.config.AllowEmptyGrants, Cluster: node.Cluster,
 		CheckVersion: a.checkVersion,
 		Draining:     a.node.Draining, Logger: a.log, Registerer: reg,
 	}
 	if len(a.config.WhatsApp.Numbers) > 0 {
-		o.Credentials = a.numbers.Credentials
+		o.Credentials, o.Permissions = a.numbers.Credentials, a.permissions(graph)
 	}
 	if a.config.ProxyLiveKit {
 		target, err := url.Parse(a.config.HTTPURL())
