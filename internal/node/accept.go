@@ -36,7 +36,7 @@ func (n *Node) accept(
 			n.table.drop(id) // nothing was said to Meta: the same call may be accepted with a better SDP
 		}
 	}()
-	audio, err := n.audio(r.GetParticipantAttributes())
+	w, err := n.wishes(r.GetParticipantAttributes(), call.Inbound)
 	if err != nil {
 		return nil, err
 	}
@@ -44,34 +44,47 @@ func (n *Node) accept(
 	if err != nil {
 		return nil, fmt.Errorf("answer meta's offer: %w", err)
 	}
+	e := n.inbound(ctx, req, r, w, metaLeg{leg}, answer)
+	made = true
+	n.run(e)
+	select {
+	case <-e.call.Active():
+		return &connectorpb.StartCallResponse{CallId: id, RoomName: e.room}, nil
+	case <-e.call.Ending():
+		return nil, &setupError{end: e.call.Err()}
+	}
+}
+
+// inbound makes the call of an accept request.
+func (n *Node) inbound(
+	ctx context.Context, req *connectorpb.StartCallRequest, r *livekit.AcceptWhatsAppCallRequest, w wishes, leg metaLeg, answer string,
+) *entry {
+	id, plan := r.GetWhatsappCallId(), req.GetPlan()
 	creds := whatsapp.Credentials{
 		PhoneNumberID: r.GetWhatsappPhoneNumberId(), AccessToken: r.GetWhatsappApiKey(), Version: r.GetWhatsappCloudApiVersion(),
 	}
 	p := participant{
 		place: newPlace(r.GetRoomName(), r.GetParticipantIdentity()), name: r.GetParticipantName(),
-		metadata: r.GetParticipantMetadata(), agents: r.GetAgents(),
+		metadata: r.GetParticipantMetadata(), agents: r.GetAgents(), roomConfig: plan.GetRoom(),
 		attributes: n.attributes(r.GetParticipantAttributes(), own{
 			callID: id, direction: call.Inbound, status: call.StatusRinging, phoneNumberID: creds.PhoneNumberID,
-			requested: timeOf(req.GetReceivedAt()),
+			userNumber: plan.GetUserNumber(), userID: plan.GetUserId(), requested: timeOf(req.GetReceivedAt()),
+			ctaPayload: plan.GetCtaPayload(), deeplinkPayload: plan.GetDeeplinkPayload(),
 		}),
 	}
-	e := &entry{apiKey: req.GetApiKey(), creds: creds, room: p.room, who: p, rule: req.GetPlan().GetRule()}
+	e := &entry{apiKey: req.GetApiKey(), creds: creds, room: p.room, who: p, rule: plan.GetRule()}
 	log := n.log.With("room", p.room, "participant", p.identity)
 	e.call = call.New(n.calls, call.Options{
-		ID: id, Direction: call.Inbound, Meta: metaLeg{leg}, Pacer: n.opts.Pacer, Audio: audio, Keys: n.opts.Keys, Timeouts: n.opts.Timeouts,
-		Graph: graph{client: n.opts.Graph, creds: creds, callID: id, answer: answer, opaque: r.GetWhatsappBizOpaqueCallbackData()},
-		Join:  n.join(e.apiKey, p, log), WaitForRoom: r.GetWaitUntilAnswered(),
+		ID: id, Direction: call.Inbound, Meta: leg, Pacer: n.opts.Pacer, Audio: w.audio, Keys: n.opts.Keys, Timeouts: planned(n.opts.Timeouts, plan),
+		Graph: graph{
+			client: n.opts.Graph, creds: creds, callID: id, answer: answer, opaque: r.GetWhatsappBizOpaqueCallbackData(), orders: w.orders,
+		},
+		Join: n.join(e.apiKey, p, log), WaitForRoom: r.GetWaitUntilAnswered(), AnswerAlone: plan.GetAnswerAlone(),
+		StatusesSeen:  n.statusesSeen(creds.PhoneNumberID),
 		SetupDeadline: answerBy(ctx, req), RoomDeadline: roomDeadline(r), Started: timeOf(req.GetReceivedAt()),
 		Logger: log, Observer: n.observe(e),
 	})
-	made = true
-	n.run(e)
-	select {
-	case <-e.call.Active():
-		return &connectorpb.StartCallResponse{CallId: id, RoomName: p.room}, nil
-	case <-e.call.Ending():
-		return nil, &setupError{end: e.call.Err()}
-	}
+	return e
 }
 
 // roomDeadline is until when the caller may ring for want of somebody in the room; zero if the request does not say.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +19,7 @@ import (
 func (n *Node) dial(
 	ctx context.Context, req *connectorpb.StartCallRequest, r *livekit.DialWhatsAppCallRequest,
 ) (*connectorpb.StartCallResponse, error) {
-	audio, err := n.audio(r.GetParticipantAttributes())
+	w, err := n.wishes(r.GetParticipantAttributes(), call.Outbound)
 	if err != nil {
 		return nil, err
 	}
@@ -37,36 +38,13 @@ func (n *Node) dial(
 	if err != nil {
 		return nil, fmt.Errorf("make an offer: %w", err)
 	}
-	creds := whatsapp.Credentials{
-		PhoneNumberID: r.GetWhatsappPhoneNumberId(), AccessToken: r.GetWhatsappApiKey(), Version: r.GetWhatsappCloudApiVersion(),
-	}
 	graphCtx, cancel := until(ctx, req)
 	defer cancel()
-	id, err := n.opts.Graph.Connect(graphCtx, creds, whatsapp.ConnectRequest{
-		To: r.GetWhatsappToPhoneNumber(), Offer: offer, BizOpaqueCallbackData: r.GetWhatsappBizOpaqueCallbackData(),
-	})
+	id, err := n.place(graphCtx, r, w, offer)
 	if err != nil {
-		return nil, errors.Join(&dialError{err: err}, leg.Close())
+		return nil, errors.Join(err, leg.Close())
 	}
-	p := participant{
-		place: newPlace(r.GetRoomName(), r.GetParticipantIdentity()), name: r.GetParticipantName(),
-		metadata: r.GetParticipantMetadata(), agents: r.GetAgents(),
-		attributes: n.attributes(r.GetParticipantAttributes(), own{
-			callID: id, direction: call.Outbound, status: call.StatusDialing, phoneNumberID: creds.PhoneNumberID,
-			userNumber: r.GetWhatsappToPhoneNumber(),
-		}),
-	}
-	timeouts := n.opts.Timeouts
-	if d := r.GetRingingTimeout(); d != nil && d.AsDuration() > 0 {
-		timeouts.Ringing = d.AsDuration()
-	}
-	e := &entry{apiKey: req.GetApiKey(), creds: creds, room: p.room, who: p, rule: req.GetPlan().GetRule()}
-	log := n.log.With("room", p.room, "participant", p.identity)
-	e.call = call.New(n.calls, call.Options{
-		ID: id, Direction: call.Outbound, Meta: metaLeg{leg}, Pacer: n.opts.Pacer, Audio: audio, Keys: n.opts.Keys, Timeouts: timeouts,
-		Graph: graph{client: n.opts.Graph, creds: creds, callID: id},
-		Join:  n.join(e.apiKey, p, log), Started: timeOf(req.GetReceivedAt()), Logger: log, Observer: n.observe(e),
-	})
+	e := n.outbound(req, r, w, metaLeg{leg}, id)
 	placed = true
 	if err := n.table.reserve(id); err != nil {
 		return nil, n.abandon(e, err)
@@ -79,7 +57,55 @@ func (n *Node) dial(
 	case <-e.call.Ending():
 		return nil, &setupError{end: e.call.Err()}
 	}
-	return &connectorpb.StartCallResponse{CallId: id, RoomName: p.room}, nil
+	return &connectorpb.StartCallResponse{CallId: id, RoomName: e.room}, nil
+}
+
+// credentialsOf are those of a dial request.
+func credentialsOf(r *livekit.DialWhatsAppCallRequest) whatsapp.Credentials {
+	return whatsapp.Credentials{
+		PhoneNumberID: r.GetWhatsappPhoneNumberId(), AccessToken: r.GetWhatsappApiKey(), Version: r.GetWhatsappCloudApiVersion(),
+	}
+}
+
+// place has Meta place a call and returns its ID.
+func (n *Node) place(ctx context.Context, r *livekit.DialWhatsAppCallRequest, w wishes, offer string) (id string, err error) {
+	creds := credentialsOf(r)
+	id, err = n.opts.Graph.Connect(ctx, creds, whatsapp.ConnectRequest{
+		To: r.GetWhatsappToPhoneNumber(), Recipient: w.recipient, Offer: offer,
+		BizOpaqueCallbackData: r.GetWhatsappBizOpaqueCallbackData(), Recording: w.recording, Transcription: w.transcription,
+	})
+	if err != nil {
+		user := cmp.Or(r.GetWhatsappToPhoneNumber(), w.recipient)
+		return "", &dialError{err: err, advice: n.advise(ctx, creds, user, err)}
+	}
+	return id, nil
+}
+
+// outbound makes the call that Meta placed for a dial request.
+func (n *Node) outbound(
+	req *connectorpb.StartCallRequest, r *livekit.DialWhatsAppCallRequest, w wishes, leg metaLeg, id string,
+) *entry {
+	creds, plan := credentialsOf(r), req.GetPlan()
+	p := participant{
+		place: newPlace(r.GetRoomName(), r.GetParticipantIdentity()), name: r.GetParticipantName(),
+		metadata: r.GetParticipantMetadata(), agents: r.GetAgents(), roomConfig: plan.GetRoom(),
+		attributes: n.attributes(r.GetParticipantAttributes(), own{
+			callID: id, direction: call.Outbound, status: call.StatusDialing, phoneNumberID: creds.PhoneNumberID,
+			userNumber: r.GetWhatsappToPhoneNumber(), userID: w.recipient,
+		}),
+	}
+	timeouts := planned(n.opts.Timeouts, plan)
+	if d := r.GetRingingTimeout(); d != nil && d.AsDuration() > 0 {
+		timeouts.Ringing = d.AsDuration()
+	}
+	e := &entry{apiKey: req.GetApiKey(), creds: creds, room: p.room, who: p, rule: plan.GetRule()}
+	log := n.log.With("room", p.room, "participant", p.identity)
+	e.call = call.New(n.calls, call.Options{
+		ID: id, Direction: call.Outbound, Meta: leg, Pacer: n.opts.Pacer, Audio: w.audio, Keys: n.opts.Keys, Timeouts: timeouts,
+		Graph: graph{client: n.opts.Graph, creds: creds, callID: id}, StatusesSeen: n.statusesSeen(creds.PhoneNumberID),
+		Join: n.join(e.apiKey, p, log), Started: timeOf(req.GetReceivedAt()), Logger: log, Observer: n.observe(e),
+	})
+	return e
 }
 
 // dialMemory keeps the answers to dial requests that carried a request ID, so that an SDK that repeats one does not place

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 
 	"github.com/livekit/protocol/connector"
@@ -19,7 +20,10 @@ import (
 var errDraining = psrpc.NewErrorf(psrpc.ResourceExhausted, "server is draining and cannot accept new calls")
 
 // dialError is what Meta, or the way to it, made of a dial request.
-type dialError struct{ err error }
+type dialError struct {
+	err    error
+	advice advice
+}
 
 func (e *dialError) Error() string { return fmt.Sprintf("dial: %v", e.err) }
 func (e *dialError) Unwrap() error { return e.err }
@@ -59,7 +63,7 @@ func rpcError(err error) error {
 	case errors.As(err, &setup):
 		return setupCode(setup)
 	case errors.As(err, &dial):
-		return dialCode(dial.err)
+		return dialCode(dial.err, &dial.advice)
 	case errors.As(err, &atEnd):
 		return withMeta(psrpc.FailedPrecondition, atEnd, atEnd.err)
 	case errors.As(err, &coded):
@@ -96,8 +100,12 @@ func stateCode(e *call.StateError) error {
 }
 
 // dialCode is for what Graph said to "connect". Only what certainly did not reach Meta may be retried.
-func dialCode(err error) error {
+func dialCode(err error, a *advice) error {
 	var api *whatsapp.APIError
+	said := err
+	if a.text != "" {
+		said = fmt.Errorf("%w: %s", err, a.text)
+	}
 	switch {
 	case errors.Is(err, whatsapp.ErrOutcomeUnknown):
 		return withMeta(psrpc.FailedPrecondition, fmt.Errorf(
@@ -105,11 +113,11 @@ func dialCode(err error) error {
 	case errors.Is(err, whatsapp.ErrInvalidRequest), errors.Is(err, whatsapp.ErrVersion):
 		return psrpc.NewErrorf(psrpc.InvalidArgument, "%v", err)
 	case errors.As(err, &api) && api.HTTPStatus == 429:
-		return withMeta(psrpc.ResourceExhausted, err, err)
+		return withMeta(psrpc.ResourceExhausted, said, err, a.meta)
 	case errors.As(err, &api) && api.HTTPStatus < 500:
-		return withMeta(psrpc.UpstreamClientError, err, err)
+		return withMeta(psrpc.UpstreamClientError, said, err, a.meta)
 	case errors.As(err, &api):
-		return withMeta(psrpc.UpstreamServerError, err, err)
+		return withMeta(psrpc.UpstreamServerError, said, err, a.meta)
 	default:
 		return psrpc.NewErrorf(psrpc.Unavailable, "meta cannot be reached: %v", err)
 	}
@@ -146,8 +154,8 @@ func setupCode(e *setupError) error {
 	}
 }
 
-// withMeta is a psrpc error that carries what Meta said as details.
-func withMeta(code psrpc.ErrorCode, err, cause error) error {
+// withMeta is a psrpc error that carries what Meta said as details, and what else there is to say.
+func withMeta(code psrpc.ErrorCode, err, cause error, more ...map[string]string) error {
 	var api *whatsapp.APIError
 	if !errors.As(cause, &api) {
 		return psrpc.NewError(code, err)
@@ -158,6 +166,9 @@ func withMeta(code psrpc.ErrorCode, err, cause error) error {
 	}
 	if api.TraceID != "" {
 		m["fbtrace_id"] = api.TraceID
+	}
+	for _, further := range more {
+		maps.Copy(m, further)
 	}
 	return psrpc.NewError(code, err, &connectorpb.ErrorMeta{Meta: m})
 }

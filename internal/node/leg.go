@@ -23,6 +23,7 @@ type graph struct {
 	callID string
 	// answer is our SDP: pre_accept and accept must carry the same (Meta: accept call).
 	answer, opaque string
+	orders         orders
 }
 
 func (g graph) PreAccept(ctx context.Context) error {
@@ -32,6 +33,7 @@ func (g graph) PreAccept(ctx context.Context) error {
 func (g graph) Accept(ctx context.Context) error {
 	return g.client.Accept(ctx, g.creds, whatsapp.AcceptRequest{
 		CallID: g.callID, Answer: g.answer, BizOpaqueCallbackData: g.opaque,
+		Recording: g.orders.recording, Transcription: g.orders.transcription,
 	})
 }
 
@@ -112,9 +114,12 @@ type own struct {
 	direction     call.Direction
 	status        string
 	phoneNumberID string
-	userNumber    string
+	// userNumber and userID are the user's, empty where unknown.
+	userNumber, userID string
 	// requested is when the request for an inbound call arrived; zero leaves the attribute out.
 	requested time.Time
+	// ctaPayload and deeplinkPayload came with the user's call button or link; empty where there was none.
+	ctaPayload, deeplinkPayload string
 }
 
 // The attributes that are set once. Those that change are the call's (call.AttributeStatus).
@@ -123,24 +128,35 @@ const (
 	attributeDirection     = "whatsapp.direction"
 	attributePhoneNumberID = "whatsapp.phoneNumberID"
 	attributePhoneNumber   = "whatsapp.phoneNumber"
+	attributeUserID        = "whatsapp.userID"
+	// What the user's call button or link said.
+	attributeCTAPayload      = "whatsapp.ctaPayload"
+	attributeDeeplinkPayload = "whatsapp.deeplinkPayload"
 	// attributeRequestTime is when the request for an inbound call arrived, in Unix ms (protocol livekit/attrs.go).
 	attributeRequestTime = "lk.connector.requestTime"
 )
 
-// attributes adds ours to those of the request; ours win.
+// attributes adds ours to those of the request, of which ours win, and takes out the reserved ones.
 func (n *Node) attributes(requested map[string]string, o own) map[string]string {
 	a := map[string]string{}
 	maps.Copy(a, requested)
+	for _, name := range reserved {
+		delete(a, name)
+	}
 	a[attributeCallID] = o.callID
 	a[attributeDirection] = o.direction.String()
 	a[call.AttributeStatus] = o.status
 	if !o.requested.IsZero() {
 		a[attributeRequestTime] = strconv.FormatInt(o.requested.UnixMilli(), 10)
 	}
+	optional := map[string]string{attributeCTAPayload: o.ctaPayload, attributeDeeplinkPayload: o.deeplinkPayload}
 	if n.opts.NumberAttributes {
 		a[attributePhoneNumberID] = o.phoneNumberID
-		if o.userNumber != "" {
-			a[attributePhoneNumber] = o.userNumber
+		optional[attributePhoneNumber], optional[attributeUserID] = o.userNumber, o.userID
+	}
+	for name, value := range optional {
+		if value != "" {
+			a[name] = value
 		}
 	}
 	return a

@@ -56,8 +56,16 @@ type Options struct {
 	Timeouts call.Timeouts
 	// MaxCalls bounds the calls held at once; zero means no bound.
 	MaxCalls int
-	// NumberAttributes puts phone numbers into participant attributes.
+	// NumberAttributes puts phone numbers and user IDs into participant attributes.
 	NumberAttributes bool
+	// StatusesSeen says whether Meta's webhooks about a phone number's calls come to ReportCall: call.Options.StatusesSeen.
+	// Nil means never.
+	StatusesSeen func(phoneNumberID string) bool
+	// Recording and Transcription are asked of Meta for every call that does not say otherwise; nil means neither.
+	Recording, Transcription *whatsapp.Capture
+	// PermissionRequest is the text by which a user who has not allowed calls is asked when a dial fails for that; empty
+	// means that nobody is asked.
+	PermissionRequest string
 	// History says how long calls are remembered after their end; its zero value not at all.
 	History History
 	// Watcher hears of every call's course; may be nil.
@@ -203,6 +211,8 @@ type participant struct {
 	name, metadata string
 	attributes     map[string]string
 	agents         []*livekit.RoomAgentDispatch
+	// roomConfig is for a room that does not exist yet; nil means as LiveKit has it.
+	roomConfig *livekit.RoomConfiguration
 }
 
 // join returns the function by which a call enters its room.
@@ -211,7 +221,7 @@ func (n *Node) join(apiKey string, p participant, log *slog.Logger) func(context
 		leg, err := roomleg.Join(ctx, roomleg.Options{
 			URL: n.opts.LiveKitURL, APIKey: apiKey, APISecret: n.opts.Secret(apiKey),
 			Room: p.room, Identity: p.identity, Name: p.name, Metadata: p.metadata,
-			Attributes: p.attributes, Agents: p.agents, Line: line, Logger: log,
+			Attributes: p.attributes, Agents: p.agents, RoomConfig: p.roomConfig, Line: line, Logger: log,
 			OnRefused: n.metrics.audio.onRefused,
 		})
 		if err != nil {

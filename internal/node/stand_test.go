@@ -35,12 +35,15 @@ type stand struct {
 	registry *prometheus.Registry
 	asked    chan string // Graph's actions, as they come
 	mu       sync.Mutex
+	bodies   []string // of what Graph was asked
 	answer   map[string]http.HandlerFunc
 }
 
 const dialledID = "wacid.dialled"
 
-func newStand(t *testing.T) *stand {
+func newStand(t *testing.T) *stand { return newStandWith(t, func(*Options) {}) }
+
+func newStandWith(t *testing.T, change func(*Options)) *stand {
 	t.Helper()
 	s := &stand{registry: prometheus.NewRegistry(), asked: make(chan string, 100), answer: map[string]http.HandlerFunc{}}
 	graph := httptest.NewServer(http.HandlerFunc(s.serveGraph))
@@ -66,12 +69,14 @@ func newStand(t *testing.T) *stand {
 	t.Cleanup(pacer.Close)
 	timeouts := call.DefaultTimeouts()
 	timeouts.Terminate = 2 * time.Second
-	s.Node, err = New(Options{
+	options := Options{
 		ID: "test", Bus: psrpc.NewLocalMessageBus(), LiveKitURL: strings.Replace(silent.URL, "http", "ws", 1),
 		Secret: func(string) string { return "secret-secret-secret-secret-secret" },
 		Meta:   stack, Graph: client, Pacer: pacer, Timeouts: timeouts,
 		Registerer: s.registry, Logger: slog.New(slog.DiscardHandler),
-	})
+	}
+	change(&options)
+	s.Node, err = New(options)
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
 	return s
@@ -79,6 +84,18 @@ func newStand(t *testing.T) *stand {
 
 func (s *stand) serveGraph(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
+	s.mu.Lock()
+	s.bodies = append(s.bodies, string(body))
+	s.mu.Unlock()
+	for _, edge := range []string{"messages", "call_permissions"} {
+		if strings.HasSuffix(r.URL.Path, "/"+edge) {
+			s.asked <- edge
+			s.mu.Lock()
+			answer := s.answer[edge]
+			s.mu.Unlock()
+			answer(w, r)
+		}
+	}
 	for _, action := range []string{"connect", "pre_accept", "accept", "reject", "terminate"} {
 		if !strings.Contains(string(body), fmt.Sprintf("%q:%q", "action", action)) {
 			continue

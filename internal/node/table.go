@@ -184,6 +184,18 @@ func (t *table) end(id string) {
 	t.freeLocked()
 }
 
+// bury leaves a tombstone for an ID that nobody holds: its call was over before we heard of it. It reports whether it did;
+// a call that is being made, or is there, is none to bury.
+func (t *table) bury(id string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.live[id]; ok {
+		return false
+	}
+	t.buryLocked(id)
+	return true
+}
+
 // expire forgets the calls that lingered long enough, or were spoken of.
 func (t *table) expire(now time.Time) {
 	t.mu.Lock()

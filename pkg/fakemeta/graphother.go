@@ -1,8 +1,10 @@
 package fakemeta
 
 import (
+	"cmp"
 	"encoding/json"
 	"time"
+	"unicode/utf8"
 )
 
 // callPermissions answers GET call_permissions.
@@ -30,18 +32,19 @@ func (s *Server) callPermissions(req *graphRequest) (any, *graphError) {
 		case PermissionNone:
 		}
 	}
-	limit := func(period string, most, used int) map[string]any {
-		return map[string]any{"time_period": period, "max_allowed": most, "current_usage": used}
+	mayAsk, limits := true, []any(nil)
+	if u != nil {
+		mayAsk, limits = u.mayBeAsked()
 	}
 	return map[string]any{
 		"messaging_product": "whatsapp", "permission": permission,
 		"actions": []any{
 			map[string]any{
-				"action_name": "send_call_permission_request", "can_perform_action": true,
-				"limits": []any{limit("PT24H", 1, 0), limit("P7D", 2, 0)},
+				"action_name": "send_call_permission_request", "can_perform_action": mayAsk, "limits": limits,
 			},
 			map[string]any{
-				"action_name": "start_call", "can_perform_action": may, "limits": []any{limit("PT24H", 100, 0)},
+				"action_name": "start_call", "can_perform_action": may,
+				"limits": []any{map[string]any{"time_period": "PT24H", "max_allowed": 100, "current_usage": 0}},
 			},
 		},
 	}, nil
@@ -76,6 +79,7 @@ func (s *Server) writeSettings(req *graphRequest) (any, *graphError) {
 type messageRequest struct {
 	MessagingProduct string `json:"messaging_product"`
 	To               string `json:"to"`
+	Recipient        string `json:"recipient"`
 	Type             string `json:"type"`
 	Interactive      *struct {
 		Type   string `json:"type"`
@@ -102,31 +106,53 @@ func (s *Server) messages(req *graphRequest) (any, *graphError) {
 	if err := wantWhatsApp(body.MessagingProduct); err != nil {
 		return nil, err
 	}
-	if !digits(body.To) {
-		return nil, refusal(CodeInvalidParameter, "to must be a phone number of digits only")
+	var user *User
+	switch {
+	case digits(body.To):
+		user = s.User(body.To)
+	case body.To == "" && body.Recipient != "":
+		user = s.userByID(body.Recipient)
 	}
-	id, user := messageID(), s.User(body.To)
-	if i := body.Interactive; body.Type == "interactive" {
-		switch {
-		case i == nil || i.Type != i.Action.Name:
-			return nil, refusal(CodeInvalidParameter, "interactive.action.name must equal interactive.type")
-		case i.Type == "call_permission_request":
-			if user.permissionNow() == PermissionPermanent {
-				return nil, refusal(CodePermissionExists, "the user has permitted calls for good")
-			}
-			user.askedForPermission(id)
-		case i.Type == "voice_call":
-			p := i.Action.Parameters
-			if len(p.DisplayText) > 20 || len(p.Payload) > 512 || p.TTLMinutes < 0 || p.TTLMinutes > 43200 {
-				return nil, refusal(CodeInvalidParameter, "voice_call: display_text up to 20 characters, payload up to 512, ttl_minutes up to 43200")
-			}
+	if user == nil {
+		return nil, refusal(CodeInvalidParameter, "to must be a phone number of digits only, or recipient a user's ID")
+	}
+	id := messageID()
+	if body.Type == "interactive" {
+		if err := body.interactive(user, id); err != nil {
+			return nil, err
 		}
 	}
 	return map[string]any{
 		"messaging_product": "whatsapp",
-		"contacts":          []any{map[string]string{"input": body.To, "wa_id": user.waID}},
+		"contacts":          []any{map[string]string{"input": cmp.Or(body.To, body.Recipient), "wa_id": user.waID}},
 		"messages":          []any{map[string]string{"id": id}},
 	}, nil
+}
+
+// interactive takes a permission request or a call button.
+func (m *messageRequest) interactive(user *User, id string) *graphError {
+	i := m.Interactive
+	switch {
+	case i == nil || i.Type != i.Action.Name:
+		return refusal(CodeInvalidParameter, "interactive.action.name must equal interactive.type")
+	case i.Type == "call_permission_request":
+		if i.Body == nil || i.Body.Text == "" || utf8.RuneCountInString(i.Body.Text) > 1024 {
+			return refusal(CodeInvalidParameter, "interactive.body.text must have 1 to 1024 characters")
+		}
+		if user.permissionNow() == PermissionPermanent {
+			return refusal(CodePermissionExists, "the user has permitted calls for good")
+		}
+		if may, _ := user.mayBeAsked(); !may {
+			return refusal(CodePermissionRequestLimit, "the user was asked once today, or twice this week")
+		}
+		user.askedForPermission(id)
+	case i.Type == "voice_call":
+		p := i.Action.Parameters
+		if len(p.DisplayText) > 20 || len(p.Payload) > 512 || p.TTLMinutes < 0 || p.TTLMinutes > 43200 {
+			return refusal(CodeInvalidParameter, "voice_call: display_text up to 20 characters, payload up to 512, ttl_minutes up to 43200")
+		}
+	}
+	return nil
 }
 
 // PermissionReply is a user's word on calls from a business, or Meta's own in his name.

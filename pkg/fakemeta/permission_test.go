@@ -79,6 +79,19 @@ func TestMessages(t *testing.T) {
 	status, got = send(request)
 	require.Equal(t, 400, status)
 	require.Equal(t, fakemeta.CodePermissionExists, code(got))
+	srv.User(caller).SetPermission(fakemeta.PermissionNone)
+	status, got = send(request)
+	require.Equal(t, 400, status)
+	require.Equal(t, fakemeta.CodePermissionRequestLimit, code(got))
+	_, got = graph(t, srv, "GET", "/v24.0/"+pnid+"/call_permissions?user_wa_id="+caller, "")
+	asking := got["actions"].([]any)[0].(map[string]any)
+	require.Equal(t, false, asking["can_perform_action"])
+	require.Contains(t, asking["limits"].([]any)[0], "limit_expiration_time")
+	require.NotContains(t, asking["limits"].([]any)[1], "limit_expiration_time")
+	other := srv.User("15550003333")
+	status, _ = graph(t, srv, "POST", "/v24.0/"+pnid+"/messages",
+		`{"messaging_product":"whatsapp","recipient":"`+other.ID()+`","type":"interactive","interactive":`+request+`}`)
+	require.Equal(t, 200, status)
 	require.Error(t, srv.User(caller).ReplyPermission("nobody", fakemeta.PermissionReply{}))
 
 	status, _ = send(`{"type":"voice_call","action":{"name":"voice_call","parameters":{"display_text":"Call us","ttl_minutes":10}}}`)
@@ -86,6 +99,7 @@ func TestMessages(t *testing.T) {
 	for _, wrong := range []string{
 		`{"type":"voice_call","action":{"name":"voice_call","parameters":{"display_text":"a text that is far too long"}}}`,
 		`{"type":"voice_call","action":{"name":"other"}}`, `null`,
+		`{"type":"call_permission_request","action":{"name":"call_permission_request"}}`,
 	} {
 		status, _ = send(wrong)
 		require.Equal(t, 400, status, wrong)

@@ -268,6 +268,7 @@ func (l *life) startTalking() {
 	if l.answered.Swap(true) {
 		return
 	}
+	l.user.connected()
 	l.mu.Lock()
 	l.answeredAt = time.Now()
 	l.mu.Unlock()

@@ -52,8 +52,9 @@ type User struct {
 	granted     time.Time
 	uncallable  bool
 	answering   Answering
-	speech      Speech // what the handset says; empty: the server's
-	lastRequest string // message ID of the last permission request
+	speech      Speech      // what the handset says; empty: the server's
+	lastRequest string      // message ID of the last permission request
+	asked       []time.Time // when permission was asked for
 	rings       chan *Call
 }
 
@@ -166,6 +167,46 @@ func (u *User) askedForPermission(messageID string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.lastRequest = messageID
+	u.asked = append(u.asked, time.Now())
+}
+
+// requestLimits are how often a business may ask a user for permission; any connected call begins them anew.
+var requestLimits = []struct {
+	name   string
+	period time.Duration
+	most   int
+}{{"PT24H", 24 * time.Hour, 1}, {"P7D", 7 * 24 * time.Hour, 2}}
+
+// mayBeAsked says whether permission may be asked for now, with the limits as call_permissions tells them.
+func (u *User) mayBeAsked() (may bool, limits []any) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	may = true
+	for _, l := range requestLimits {
+		used, oldest := 0, time.Time{}
+		for _, at := range u.asked {
+			if time.Since(at) < l.period {
+				if used == 0 {
+					oldest = at
+				}
+				used++
+			}
+		}
+		limit := map[string]any{"time_period": l.name, "max_allowed": l.most, "current_usage": used}
+		if used >= l.most {
+			may = false
+			limit["limit_expiration_time"] = oldest.Add(l.period).Unix()
+		}
+		limits = append(limits, limit)
+	}
+	return may, limits
+}
+
+// connected begins the limits of permission requests anew.
+func (u *User) connected() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.asked = nil
 }
 
 func (u *User) permissionContext(r PermissionReply) string {

@@ -192,13 +192,14 @@ func (b *callBody) validate() error {
 	case utf8.RuneCountInString(b.CallbackData) > maxCallbackData:
 		return fmt.Errorf("%w: biz_opaque_callback_data is longer than %d characters", ErrInvalidRequest, maxCallbackData)
 	}
-	if err := b.Recording.validate("recording"); err != nil {
+	if err := b.Recording.Validate("recording"); err != nil {
 		return err
 	}
-	return b.Transcription.validate("transcription")
+	return b.Transcription.Validate("transcription")
 }
 
-func (c *Capture) validate(name string) error {
+// Validate finds what Meta would refuse, and calls it name. The error wraps ErrInvalidRequest. A nil Capture is valid.
+func (c *Capture) Validate(name string) error {
 	switch {
 	case c == nil, c.Status == "DISABLED":
 		return nil

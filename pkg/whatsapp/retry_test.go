@@ -337,6 +337,6 @@ func TestReadsAreRepeated(t *testing.T) {
 }
 
 func TestEveryOutcomeIsOfTheClosedSet(t *testing.T) {
-	require.Len(t, whatsapp.Actions(), 7)
+	require.Len(t, whatsapp.Actions(), 8)
 	require.Len(t, whatsapp.Outcomes(), 8)
 }

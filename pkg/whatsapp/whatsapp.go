@@ -1,9 +1,10 @@
 // Package whatsapp speaks Meta's WhatsApp Cloud API Calling: the Graph requests of a business (place, pre-accept, accept, reject
-// and terminate a call, read a user's call permission and a number's settings) and the webhooks that Meta sends back.
+// and terminate a call, read a user's call permission or ask for it, read a number's settings) and the webhooks that Meta sends back.
 //
 // It holds no call state and starts no goroutine of its own. What it knows is what a request may do twice:
 //
-//   - connect is never repeated, by us or by net/http. If Meta may have it, the error wraps [ErrOutcomeUnknown].
+//   - connect and a permission request are never repeated, by us or by net/http. If Meta may have it, the error wraps
+//     [ErrOutcomeUnknown].
 //   - pre_accept and accept are repeated byte for byte, a bounded number of times. Repeating them is safe because Meta holds the
 //     call to one SDP answer: the second request can only say what the first said. If an earlier try may have been carried out, a
 //     refusal that says the call is already in progress is the success whose response was lost.
@@ -75,7 +76,7 @@ type Options struct {
 	Renew func(Credentials) Credentials
 }
 
-// Actions that [Options.OnRequest] names. The first five are Meta's call actions, the others the edges of the GET requests.
+// Actions that [Options.OnRequest] names. The first five are Meta's call actions, the others the edges of other requests.
 const (
 	ActionConnect         = "connect"
 	ActionPreAccept       = "pre_accept"
@@ -84,6 +85,7 @@ const (
 	ActionTerminate       = "terminate"
 	ActionCallPermissions = "call_permissions"
 	ActionSettings        = "settings"
+	ActionMessages        = "messages"
 )
 
 // Outcomes of one HTTP exchange, as [Options.OnRequest] names them.
@@ -102,6 +104,7 @@ const (
 func Actions() []string {
 	return []string{
 		ActionConnect, ActionPreAccept, ActionAccept, ActionReject, ActionTerminate, ActionCallPermissions, ActionSettings,
+		ActionMessages,
 	}
 }
 

@@ -207,6 +207,42 @@ func TestCallPermission(t *testing.T) {
 	require.ErrorIs(t, err, whatsapp.ErrInvalidRequest)
 }
 
+func TestPermissionIsAskedForOnce(t *testing.T) {
+	const answer = `{"messaging_product":"whatsapp","contacts":[{"input":"1","wa_id":"1"}],"messages":[{"id":"wamid.X"}]}`
+	g := newGraph(t, respond(200, answer), respond(200, answer), respond(200, `{}`), lose)
+	c := newClient(t, whatsapp.Options{BaseURL: g.URL})
+	id, err := c.RequestPermission(t.Context(), creds, "+"+number, "May we call?")
+	require.NoError(t, err)
+	require.Equal(t, "wamid.X", id)
+	require.Equal(t, "/v24.0/100000000000001/messages", g.last.RequestURI)
+	_, err = c.RequestPermission(t.Context(), creds, "US.13491208655302741918", "May we call?")
+	require.NoError(t, err)
+	const interactive = `"recipient_type":"individual","type":"interactive","interactive":{"type":"call_permission_request",
+	  "action":{"name":"call_permission_request"},"body":{"text":"May we call?"}}`
+	require.JSONEq(t, `{"messaging_product":"whatsapp","to":"15550002222",`+interactive+`}`, g.requests()[0])
+	require.JSONEq(t, `{"messaging_product":"whatsapp","recipient":"US.13491208655302741918",`+interactive+`}`, g.requests()[1])
+
+	id, err = c.RequestPermission(t.Context(), creds, number, "May we call?")
+	require.NoError(t, err)
+	require.Empty(t, id)
+	_, err = c.RequestPermission(t.Context(), creds, number, "May we call?")
+	require.ErrorIs(t, err, whatsapp.ErrOutcomeUnknown)
+	require.Len(t, g.requests(), 4)
+	requireClean(t, err.Error())
+}
+
+func TestLimitSaysWhenItEnds(t *testing.T) {
+	p := whatsapp.Permission{Actions: []whatsapp.PermittedAction{{Name: "start_call", Limits: []whatsapp.Limit{
+		{Expiration: time.Unix(10, 0)}, {}, {Expiration: time.Unix(20, 0)},
+	}}}}
+	calling, ok := p.Action("start_call")
+	require.True(t, ok)
+	require.Equal(t, time.Unix(20, 0), calling.Again())
+	asking, ok := p.Action("send_call_permission_request")
+	require.False(t, ok)
+	require.Zero(t, asking.Again())
+}
+
 func TestSettings(t *testing.T) {
 	const body = `{"calling":{"status":"ENABLED","call_icon_visibility":"DEFAULT","callback_permission_status":"ENABLED",
 	 "call_hours":{"status":"ENABLED","timezone_id":"America/Manaus","weekly_operating_hours":[]},
@@ -242,6 +278,10 @@ func TestInvalidRequestsAreNotSent(t *testing.T) {
 		_, err := c.Connect(t.Context(), creds, r)
 		return err
 	}
+	request := func(user, text string) error {
+		_, err := c.RequestPermission(t.Context(), creds, user, text)
+		return err
+	}
 	for name, err := range map[string]error{
 		"nobody to call":       connect(whatsapp.ConnectRequest{Offer: offer}),
 		"no offer":             connect(whatsapp.ConnectRequest{To: number}),
@@ -254,6 +294,10 @@ func TestInvalidRequestsAreNotSent(t *testing.T) {
 			To: number, Offer: offer,
 			Recording: &whatsapp.Capture{Status: "ENABLED", Purpose: long, AnnouncementLanguage: "en_US"},
 		}),
+		"nobody to ask":       request("", "May we call?"),
+		"nothing to ask":      request(number, ""),
+		"too much to ask for": request(number, strings.Repeat("é", 1025)),
+
 		"no call id": c.Terminate(t.Context(), creds, ""),
 		"no answer":  c.PreAccept(t.Context(), creds, callID, ""),
 		"no phone number id": c.Reject(t.Context(),

@@ -225,8 +225,12 @@ type CallPlan struct {
 	// What the user's call button or link said.
 	CtaPayload      string `protobuf:"bytes,6,opt,name=cta_payload,json=ctaPayload,proto3" json:"cta_payload,omitempty"`
 	DeeplinkPayload string `protobuf:"bytes,7,opt,name=deeplink_payload,json=deeplinkPayload,proto3" json:"deeplink_payload,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The caller's number, digits only, and his business-scoped user ID, if Meta told them. They become attributes of the
+	// participant only where the configuration allows that.
+	UserNumber    string `protobuf:"bytes,8,opt,name=user_number,json=userNumber,proto3" json:"user_number,omitempty"`
+	UserId        string `protobuf:"bytes,9,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CallPlan) Reset() {
@@ -304,6 +308,20 @@ func (x *CallPlan) GetCtaPayload() string {
 func (x *CallPlan) GetDeeplinkPayload() string {
 	if x != nil {
 		return x.DeeplinkPayload
+	}
+	return ""
+}
+
+func (x *CallPlan) GetUserNumber() string {
+	if x != nil {
+		return x.UserNumber
+	}
+	return ""
+}
+
+func (x *CallPlan) GetUserId() string {
+	if x != nil {
+		return x.UserId
 	}
 	return ""
 }
@@ -1792,7 +1810,7 @@ const file_connector_internal_proto_rawDesc = "" +
 	"receivedAt\x127\n" +
 	"\tanswer_by\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\banswerBy\x12'\n" +
 	"\x04plan\x18\a \x01(\v2\x13.connector.CallPlanR\x04planB\x06\n" +
-	"\x04call\"\xbb\x02\n" +
+	"\x04call\"\xf5\x02\n" +
 	"\bCallPlan\x12\x12\n" +
 	"\x04rule\x18\x01 \x01(\tR\x04rule\x12.\n" +
 	"\x04room\x18\x02 \x01(\v2\x1a.livekit.RoomConfigurationR\x04room\x12<\n" +
@@ -1801,7 +1819,10 @@ const file_connector_internal_proto_rawDesc = "" +
 	"\fanswer_alone\x18\x05 \x01(\bR\vanswerAlone\x12\x1f\n" +
 	"\vcta_payload\x18\x06 \x01(\tR\n" +
 	"ctaPayload\x12)\n" +
-	"\x10deeplink_payload\x18\a \x01(\tR\x0fdeeplinkPayload\"I\n" +
+	"\x10deeplink_payload\x18\a \x01(\tR\x0fdeeplinkPayload\x12\x1f\n" +
+	"\vuser_number\x18\b \x01(\tR\n" +
+	"userNumber\x12\x17\n" +
+	"\auser_id\x18\t \x01(\tR\x06userId\"I\n" +
 	"\x11StartCallResponse\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x1b\n" +
 	"\troom_name\x18\x02 \x01(\tR\broomName\"\xff\x01\n" +
