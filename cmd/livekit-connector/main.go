@@ -42,6 +42,9 @@ func main() {
 
 // run does what the command line asks and returns the exit code.
 func run(args []string, env app.Env, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "rules" {
+		return rulesCommand(args[1:], env, stdout, stderr)
+	}
 	line, err := app.ParseCommandLine(args, env)
 	// A container's healthcheck may know less than the connector beside it, and Docker reserves its exit code 2.
 	if line.Command == app.CommandHealthcheck {
@@ -114,7 +117,7 @@ func serve(c *app.Config, stderr io.Writer) int {
 		log.Error("cannot start", "error", err)
 		return exitFailed
 	}
-	connector, err := app.New(*c, app.Options{Logger: log, Registry: registry})
+	connector, err := app.New(*c, app.Options{Logger: log, Registry: registry, Reload: reloads(c)})
 	if err != nil {
 		log.Error("cannot start", "error", err)
 		return exitFailed
@@ -130,6 +133,16 @@ func serve(c *app.Config, stderr io.Writer) int {
 		log.Error("stopped", "error", err)
 		return exitFailed
 	}
+}
+
+// reloads brings SIGHUP where there are rules to reload. Elsewhere it ends the process, as it always does.
+func reloads(c *app.Config) <-chan os.Signal {
+	if c.RulesFile == "" {
+		return nil
+	}
+	received := make(chan os.Signal, 1)
+	signal.Notify(received, syscall.SIGHUP)
+	return received
 }
 
 // twoSignals passes the first two signals on, to drain and to hang up. The third ends the process here, so that it works

@@ -148,3 +148,15 @@ func TestSecretFileFollowsTheFile(t *testing.T) {
 		require.NotContains(t, errors.Join(err).Error(), "two")
 	})
 }
+
+func TestListsOfSecretsHideThemselves(t *testing.T) {
+	type config struct {
+		Secrets []settings.Secret `yaml:"secrets" help:"Secrets."`
+	}
+	c := config{}
+	fields := settings.Fields(c, "X")
+	_, err := settings.Load(&c, settings.Input{Fields: fields, Document: []byte("secrets: [hunter2, hunter3]"), Env: func(string) (string, bool) { return "", false }})
+	require.NoError(t, err)
+	require.Equal(t, "hunter3", c.Secrets[1].Reveal())
+	require.Equal(t, "[redacted],[redacted]", fields[0].Text(c))
+}

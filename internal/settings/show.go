@@ -17,7 +17,11 @@ func (f Field) Text(cfg any) string {
 	v := reflect.Indirect(reflect.ValueOf(cfg)).FieldByIndex(f.index)
 	switch {
 	case f.Type() == "list":
-		return strings.Join(v.Interface().([]string), ",")
+		texts := make([]string, v.Len())
+		for i := range texts {
+			texts[i] = fmt.Sprint(v.Index(i).Interface()) // a Secret hides itself
+		}
+		return strings.Join(texts, ",")
 	case f.Type() == "yaml":
 		if v.Len() == 0 {
 			return ""
