@@ -122,9 +122,13 @@ func New(c Config, opts Options) (_ *App, err error) {
 		return nil, err
 	}
 	a.onClose("api", front.Close)
+	handler, err := a.withWebhook(front, client, graph, opts.Registry)
+	if err != nil {
+		return nil, err
+	}
 
 	a.addChecks()
-	if a.servers, err = StartServers(&c, front, a.probes, opts.Registry, a.log); err != nil {
+	if a.servers, err = StartServers(&c, handler, a.probes, opts.Registry, a.log); err != nil {
 		return nil, fmt.Errorf("open the ports: %w", err)
 	}
 	a.onClose("servers", func() error {

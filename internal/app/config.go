@@ -43,6 +43,7 @@ type Config struct {
 	RulesFile string `yaml:"rules_file" group:"Rules" help:"YAML file that says what becomes of users' calls: room, agents, participant. Read anew when it changes and on SIGHUP."`
 
 	WhatsApp    WhatsAppConfig    `yaml:"whatsapp"`
+	Webhook     WebhookConfig     `yaml:"webhook"`
 	Participant ParticipantConfig `yaml:"participant"`
 	Events      EventsConfig      `yaml:"events"`
 	CallHistory CallHistoryConfig `yaml:"call_history"`
@@ -148,6 +149,7 @@ func DefaultConfig() Config {
 			GraphURL:       "https://graph.facebook.com",
 			RequestTimeout: 5 * time.Second,
 		},
+		Webhook:     defaultWebhook(),
 		Events:      defaultEvents(),
 		CallHistory: defaultCallHistory(),
 		Media: MediaConfig{

@@ -34,11 +34,12 @@ func TestExampleConfigLoads(t *testing.T) {
 	want.Keys = map[string]Secret{}
 	for _, list := range []*[]string{
 		&want.BindAddresses, &want.Events.URLs, &want.WhatsApp.APIVersions, &want.RTC.NAT1To1IPs, &want.RTC.Interfaces.Includes,
-		&want.RTC.Interfaces.Excludes, &want.RTC.IPs.Includes, &want.RTC.IPs.Excludes,
+		&want.RTC.Interfaces.Excludes, &want.Webhook.PhoneNumberIDs, &want.RTC.IPs.Includes, &want.RTC.IPs.Excludes,
 	} {
 		*list = []string{}
 	}
 	want.RTC.ICEServers = []ICEServer{}
+	want.Webhook.AppSecrets, want.Webhook.Forward = []Secret{}, []ForwardConfig{}
 	want.WhatsApp.Numbers = map[string]NumberConfig{}
 	require.Equal(t, want, line.Config, "the example shows the defaults")
 }
@@ -116,7 +117,9 @@ func TestEveryKeyCanBeSetByFlagAndEnvironment(t *testing.T) {
 		"allow_empty_grants": "false", "rtc.use_ipv6": "false",
 		"events.urls": "https://a.example.com/events,http://localhost:3000", "events.api_key": "key", "events.max_attempts": "9",
 		"whatsapp.numbers": `{"100": {access_token: EAAx}}`,
-		"health_port":      "9001", "prometheus_port": "9002",
+		"webhook.path":     "/webhook", "webhook.on_no_rule": "ignore", "webhook.on_refused": "ignore",
+		"webhook.forward": "[{url: https://bot.example.com}]",
+		"health_port":     "9001", "prometheus_port": "9002",
 		"media.mode": "transcode", "media.g711": "prefer", "media.max_voices": "7", "media.gain_to_phone": "6",
 		"media.gain_to_room": "-6", "media.opus.complexity": "9", "media.opus.expected_loss": "10", "media.opus.fec": "false",
 		"media.jitter.min_delay": "20ms", "media.jitter.max_delay": "500ms",
@@ -133,6 +136,9 @@ func TestEveryKeyCanBeSetByFlagAndEnvironment(t *testing.T) {
 			environ, args := append([]string{}, minimal...), []string{"--" + f.Flag + "=" + value}
 			if strings.HasPrefix(f.Key, "rtc.port_range") {
 				environ = append(environ, "CONNECTOR_RTC_PORT_RANGE_START=9000", "CONNECTOR_RTC_PORT_RANGE_END=9000")
+			}
+			if f.Key == "webhook.path" {
+				environ = append(environ, "CONNECTOR_WEBHOOK_VERIFY_TOKEN=v", "CONNECTOR_WEBHOOK_APP_SECRETS=a,b")
 			}
 			byFlag, err := parse(environ, args...)
 			require.NoError(t, err)

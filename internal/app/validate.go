@@ -24,6 +24,7 @@ func (c *Config) Validate() error {
 	v.calls(c)
 	v.whatsApp(&c.WhatsApp)
 	v.numbers(&c.WhatsApp)
+	v.webhook(c)
 	v.events(c)
 	v.callHistory(&c.CallHistory)
 	v.media(&c.Media)
