@@ -186,10 +186,10 @@ func (p *Participant) SendData(topic string, payload []byte) error {
 		lksdk.WithDataPublishReliable(true), lksdk.WithDataPublishTopic(topic))
 }
 
-// SendDTMF sends a digit as LiveKit's telephony participants do.
-func (p *Participant) SendDTMF(code uint32, digit string) error {
+// SendDTMF sends a digit as LiveKit's telephony participants do: to everybody, or to those named.
+func (p *Participant) SendDTMF(code uint32, digit string, to ...string) error {
 	return p.room.LocalParticipant.PublishDataPacket(&livekit.SipDTMF{Code: code, Digit: digit},
-		lksdk.WithDataPublishReliable(true))
+		lksdk.WithDataPublishReliable(true), lksdk.WithDataPublishDestination(to))
 }
 
 // sayGoodbye tells the server the reason and waits until it has ended the connection. DisconnectWithReason alone closes the

@@ -5,18 +5,23 @@
 //   {"method": "join", "args": {"token": "..."}}              encrypted: true encrypts end to end
 //   {"method": "publish", "args": {"name": "agent"}}          dtx, red: false turns them off; bitrate in bits per second
 //   {"method": "say", "args": {"file": "a.wav"}}              16 bit mono, answered when the last sample has been played
+//   {"method": "press", "args": {"keys": "12#"}}               sends DTMF, one packet a key, as agents do
+//   {"method": "pressed", "args": {"count": 3}}               answered when so many DTMF events came, with all of them
 //   {"method": "mute"}  {"method": "unmute"}  {"method": "unpublish"}  {"method": "leave"}
 import { createInterface } from 'node:readline';
 import { readFileSync } from 'node:fs';
 import { AudioEncoding, FfiRequest, LocalTrackMuteRequest, livekitFfiRequest } from '@livekit/rtc-ffi-bindings';
 import {
-  AudioFrame, AudioSource, EncryptionType, LocalAudioTrack, Room, TrackPublishOptions, TrackSource, dispose,
+  AudioFrame, AudioSource, EncryptionType, LocalAudioTrack, Room, RoomEvent, TrackPublishOptions, TrackSource, dispose,
 } from '@livekit/rtc-node';
 
 const rate = 16000;
 const frameSamples = rate / 100; // libwebrtc works in 10 ms
 
+const keypad = '0123456789*#ABCD'; // in the order of their codes
+
 let room, source, track, publication;
+let dtmf = [], onDtmf = () => {};
 
 // samples are those of a WAV file, which hold for nothing else here than what the tests write: PCM16 at the rate above.
 function samples(file) {
@@ -36,6 +41,10 @@ function setMuted(mute) {
 const methods = {
   async join({ token, encrypted }) {
     room = new Room();
+    room.on(RoomEvent.DtmfReceived, (code, digit, participant) => {
+      dtmf.push({ code, digit, from: participant?.identity ?? '' });
+      onDtmf();
+    });
     const encryption = encrypted && {
       keyProviderOptions: { sharedKey: new TextEncoder().encode('secret of the room') },
       encryptionType: EncryptionType.GCM,
@@ -59,6 +68,13 @@ const methods = {
     }
     await source.waitForPlayout();
     return {};
+  },
+  async press({ keys }) {
+    for (const digit of keys) await room.localParticipant.publishDtmf(keypad.indexOf(digit), digit);
+  },
+  async pressed({ count }) {
+    while (dtmf.length < count) await new Promise((resolve) => { onDtmf = resolve; });
+    return { keys: dtmf };
   },
   mute: () => setMuted(true),
   unmute: () => setMuted(false),
