@@ -3,6 +3,7 @@ package call
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/livekit-connector/livekit-connector/media"
@@ -45,6 +46,9 @@ const (
 // heard: that nobody is left in the room at the end is no finding.
 func Diagnose(f *Facts) []Finding {
 	d := diagnosis{f: f}
+	if f.Said.Code != 0 {
+		d.find(metaFailed, "%s", strings.TrimSpace(fmt.Sprintf("%d %s", f.Said.Code, f.Said.Title)))
+	}
 	if !d.connected() || !d.open() {
 		return d.found
 	}

@@ -37,7 +37,8 @@ type Finding struct {
 type symptom uint8
 
 const (
-	answerMissing symptom = iota
+	metaFailed symptom = iota
+	answerMissing
 	noPair
 	pathLost
 	handshakePending
@@ -70,6 +71,10 @@ const (
 
 // symptoms are all findings. The codes are part of the API.
 var symptoms = [...]Finding{
+	metaFailed: {
+		"meta_reported_failure", FlowBoth, LayerMeta, "Meta ended the call with an error of its own",
+		"look the code up in Meta's table of calling errors; 138021 and 138023 mean that the phone received nothing, 138022 that it sent nothing",
+	},
 	answerMissing: {
 		"sdp_answer_missing", FlowBoth, LayerMeta, "Meta's SDP answer has not arrived, so no media can be connected",
 		"hand the SDP of Meta's connect webhook over with ConnectWhatsAppCall, or let the connector receive the webhooks itself",

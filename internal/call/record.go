@@ -106,6 +106,8 @@ type Facts struct {
 	Started, AnsweredAt, EndedAt time.Time
 	// End is why the call ended; nil while it lives.
 	End *EndError
+	// Said is what Meta's webhooks said of the call.
+	Said Said
 	// Timeline is in the order of time.
 	Timeline []Mark
 	Heard    Heard
@@ -149,7 +151,7 @@ func (c *Call) Facts() Facts {
 	c.mu.Lock()
 	f := Facts{
 		ID: c.opts.ID, Direction: c.opts.Direction, State: c.state, Now: time.Now(),
-		Started: c.started, AnsweredAt: c.activeAt, EndedAt: c.endedAt, Timeline: slices.Clone(c.stages),
+		Started: c.started, AnsweredAt: c.activeAt, EndedAt: c.endedAt, Said: c.said, Timeline: slices.Clone(c.stages),
 	}
 	if c.last != nil {
 		attributes := l.room.Attributes
@@ -178,6 +180,7 @@ func (f *Facts) complete(dialed time.Time) {
 	if f.Direction == Outbound {
 		add(StageDialed, dialed)
 	}
+	add(StageRinging, f.Said.RingingAt)
 	add(StageICE, f.Meta.ICE)
 	add(StageFirstAudio, f.Meta.FirstIn)
 	add(StageFirstToMeta, f.Meta.FirstOut)

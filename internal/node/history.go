@@ -13,9 +13,9 @@ type History struct {
 	Max  int
 }
 
-// past is a call that is over. It does not change.
+// past is a call that is over.
 type past struct {
-	record *connectorpb.CallRecord
+	record *connectorpb.CallRecord // replaced, never changed
 	apiKey string
 	until  time.Time
 }
@@ -42,6 +42,15 @@ func (h *history) add(r *connectorpb.CallRecord, apiKey string, now time.Time) {
 	h.calls[r.GetCallId()] = p
 	h.order = append(h.order, p)
 	h.expireLocked(now)
+}
+
+// change replaces the record of a call that is over by a newer one of the same call, if it is still remembered.
+func (h *history) change(r *connectorpb.CallRecord) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if p := h.calls[r.GetCallId()]; p != nil && p.record.GetCreatedAt().AsTime().Equal(r.GetCreatedAt().AsTime()) {
+		p.record = r
+	}
 }
 
 // get returns an ended call that a key made, nil if there is none.

@@ -82,7 +82,7 @@ func (n *Node) record(e *entry) *connectorpb.CallRecord {
 	if r.Attributes == nil {
 		r.Attributes = maps.Clone(e.who.attributes)
 	}
-	setEnd(r, f.End)
+	setEnd(r, &f)
 	for _, m := range f.Timeline {
 		r.Timeline = append(r.Timeline, &connectorpb.CallStage{Stage: m.Stage.String(), At: stamp(m.At)})
 	}
@@ -95,17 +95,18 @@ func (n *Node) record(e *entry) *connectorpb.CallRecord {
 	return r
 }
 
-// setEnd says why a call ended; end is nil for one that lives.
-func setEnd(r *connectorpb.CallRecord, end *call.EndError) {
-	if end == nil {
+// setEnd says why a call ended, and what Meta said was wrong: to a request of ours, or by a webhook.
+func setEnd(r *connectorpb.CallRecord, f *call.Facts) {
+	r.MetaErrorCode, r.MetaError = int32(f.Said.Code), f.Said.Title
+	if f.End == nil {
 		return
 	}
-	r.EndReason, r.EndResult = end.Reason.String(), string(end.Reason.Result())
-	if end.Err == nil {
+	r.EndReason, r.EndResult = f.End.Reason.String(), string(f.End.Reason.Result())
+	if f.End.Err == nil {
 		return
 	}
-	r.EndError = end.Err.Error()
-	if refused, ok := errors.AsType[*whatsapp.APIError](end.Err); ok {
+	r.EndError = f.End.Err.Error()
+	if refused, ok := errors.AsType[*whatsapp.APIError](f.End.Err); ok && r.MetaErrorCode == 0 {
 		r.MetaErrorCode, r.MetaError = int32(refused.Code), refused.Message
 	}
 }

@@ -40,6 +40,7 @@ func (n *Node) ReportCall(
 			AnsweredAt: timeOf(req.GetAnsweredAt()), Duration: req.GetDuration().AsDuration(),
 		})
 	}
+	n.retold(e)
 	return &connectorpb.ReportCallResponse{}, nil
 }
 

@@ -46,6 +46,14 @@ func (n *Node) created(e *entry) { e.observer.pass(1, EventCreated) }
 // over remembers a call that is over.
 func (n *Node) over(e *entry) { n.history.add(n.record(e), e.apiKey, time.Now()) }
 
+// retold brings what is remembered of a call up to date: Meta may have said more of it after its end. Nil is a call that
+// nobody knows.
+func (n *Node) retold(e *entry) {
+	if e != nil && over(e.call) {
+		n.history.change(n.record(e))
+	}
+}
+
 // Stage implements call.Observer.
 func (o *observer) Stage(d call.Direction, s call.Stage, after time.Duration) {
 	o.Observer.Stage(d, s, after)

@@ -1,0 +1,71 @@
+package node
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
+)
+
+var dawn = time.Unix(1_800_000_000, 0)
+
+func record(id string, at time.Time) *connectorpb.CallRecord {
+	return &connectorpb.CallRecord{CallId: id, CreatedAt: timestamppb.New(at)}
+}
+
+func ids(records []*connectorpb.CallRecord) []string {
+	got := []string{}
+	for _, r := range records {
+		got = append(got, r.GetCallId())
+	}
+	return got
+}
+
+func TestHistoryForgetsTheOldestOfTooManyAndWhatIsTooOld(t *testing.T) {
+	h := newHistory(History{Keep: time.Hour, Max: 3})
+	for i := range 5 {
+		h.add(record(fmt.Sprint("call-", i), dawn), "key", dawn.Add(time.Duration(i)*time.Minute))
+	}
+	require.Equal(t, []string{"call-2", "call-3", "call-4"}, ids(h.all("key", dawn)))
+	require.Empty(t, h.all("other", dawn), "a key sees its own calls only")
+	require.Nil(t, h.get("call-3", "other", dawn))
+	require.NotNil(t, h.get("call-3", "key", dawn))
+
+	later := dawn.Add(time.Hour + 3*time.Minute)
+	require.Nil(t, h.get("call-3", "key", later))
+	require.Equal(t, []string{"call-4"}, ids(h.all("key", later)))
+	h.expire(later.Add(time.Hour))
+	require.Empty(t, h.calls)
+	require.Empty(t, h.order)
+}
+
+func TestHistoryHoldsOneRecordOfAnID(t *testing.T) {
+	h := newHistory(History{Keep: time.Hour, Max: 10})
+	h.add(record("a", dawn), "key", dawn)
+	h.add(record("b", dawn), "key", dawn)
+	again := record("a", dawn.Add(time.Minute)) // refused by Meta at first, taken with a better token
+	h.add(again, "key", dawn.Add(2*time.Minute))
+	require.Equal(t, []string{"b", "a"}, ids(h.all("key", dawn)))
+	require.Same(t, again, h.get("a", "key", dawn))
+
+	more := record("a", dawn.Add(time.Minute))
+	more.MetaErrorCode = 138021
+	h.change(more)
+	require.Same(t, more, h.get("a", "key", dawn))
+	h.change(record("a", dawn)) // of the first one
+	require.Same(t, more, h.get("a", "key", dawn))
+	h.change(record("c", dawn))
+	require.Nil(t, h.get("c", "key", dawn))
+}
+
+func TestHistoryCanBeOff(t *testing.T) {
+	for _, off := range []History{{}, {Keep: time.Hour}, {Max: 10}} {
+		h := newHistory(off)
+		h.add(record("a", dawn), "key", dawn)
+		require.Empty(t, h.all("key", dawn))
+	}
+}
