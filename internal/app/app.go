@@ -105,7 +105,7 @@ func New(c Config, opts Options) (_ *App, err error) {
 	a.node, err = node.New(node.Options{
 		ID: nodeID(), Bus: bus, LiveKitURL: c.WebSocketURL(), Secret: keys.GetSecret,
 		Meta: stack, Graph: graph, Pacer: pacer, Audio: audio, Keys: c.DTMF.mode(), Timeouts: timeouts(&c), MaxCalls: c.MaxActiveCalls,
-		NumberAttributes: c.Participant.PhoneNumberAttributes, History: c.CallHistory.history(), Watcher: watcher, Registerer: opts.Registry, Logger: a.log,
+		NumberAttributes: c.Participant.PhoneNumberAttributes, StatusesSeen: c.Webhook.sees, History: c.CallHistory.history(), Watcher: watcher, Registerer: opts.Registry, Logger: a.log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the node: %w", err)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,7 +32,7 @@ func (a *App) withWebhook(
 		return nil, err
 	}
 	o := webhook.Options{
-		Nodes: route.New(route.Options{Bus: client, Registry: a.node, Cluster: node.Cluster, Draining: a.node.Draining}),
+		Nodes: route.New(route.Options{Bus: client, Registry: a.node, Cluster: node.Cluster, Draining: a.node.Draining, Ended: a.node.Ended}),
 		Graph: graph, Credentials: a.numbers.called, AppSecrets: secrets.current, VerifyToken: c.VerifyToken.Reveal(),
 		APIKey: a.config.APIKey, PhoneNumberIDs: c.PhoneNumberIDs,
 		RejectUnmatched: c.OnNoRule == onReject, RejectRefused: c.OnRefused == onReject,
@@ -65,6 +66,11 @@ func (a *App) withWebhook(
 		}
 		front.ServeHTTP(w, r)
 	}), nil
+}
+
+// sees says whether Meta's webhooks about a number's calls come here.
+func (c *WebhookConfig) sees(phoneNumberID string) bool {
+	return c.Path != "" && (len(c.PhoneNumberIDs) == 0 || slices.Contains(c.PhoneNumberIDs, phoneNumberID))
 }
 
 // called returns the credentials of a number that a webhook names; if it names none and only one is configured, those.

@@ -81,6 +81,8 @@ type Options struct {
 	// Draining reports that this process takes no new calls; everything else goes on. Nil means never. Leave it nil
 	// where other nodes share the bus: those take the call then.
 	Draining func() bool
+	// Ended is told of the end of a call that no node holds, so that it is not begun afterwards. Nil means nobody.
+	Ended func(ctx context.Context, callID string) error
 }
 
 // Client reaches nodes. It holds nothing that has to be closed.
@@ -88,12 +90,13 @@ type Client struct {
 	bus      connectorpb.ConnectorInternalClient
 	registry Registry
 	cluster  string
-	draining func() bool // may be nil
+	draining func() bool                         // may be nil
+	ended    func(context.Context, string) error // may be nil
 }
 
 // New makes a Client.
 func New(o Options) *Client {
-	return &Client{bus: o.Bus, registry: o.Registry, cluster: o.Cluster, draining: o.Draining}
+	return &Client{bus: o.Bus, registry: o.Registry, cluster: o.Cluster, draining: o.Draining, ended: o.Ended}
 }
 
 // Start lets the nodes bid for a new call and has the best one begin it. The node is to answer by answerBy, which Start
@@ -146,9 +149,15 @@ func (c *Client) Disconnect(ctx context.Context, req *connectorpb.DisconnectCall
 	return told(err)
 }
 
-// Report hands on what Meta's webhook said of a call to the node that holds it.
+// Report hands on what Meta's webhook said of a call to the node that holds it. The end of a call that none holds is
+// ErrNotFound too, but remembered.
 func (c *Client) Report(ctx context.Context, req *connectorpb.ReportCallRequest, answerBy time.Time) error {
 	nodeID, err := c.find(ctx, req.GetCallId())
+	if errors.Is(err, ErrNotFound) && req.GetEvent() == connectorpb.ReportCallRequest_TERMINATED && c.ended != nil {
+		if endErr := c.ended(ctx, req.GetCallId()); endErr != nil {
+			return endErr
+		}
+	}
 	if err != nil {
 		return err
 	}

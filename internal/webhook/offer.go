@@ -100,11 +100,16 @@ func (s *Server) acceptRequest(e event, creds whatsapp.Credentials, d rules.Outc
 	accept.WhatsappApiKey = creds.AccessToken
 	accept.WhatsappCloudApiVersion = creds.Version
 	accept.Sdp = &livekit.SessionDescription{Type: "offer", Sdp: e.call.Session.SDP}
+	plan := &connectorpb.CallPlan{Rule: d.Rule}
+	if d.Plan != nil {
+		plan = proto.CloneOf(d.Plan)
+	}
+	plan.UserNumber, plan.UserId = e.call.From, e.call.FromUserID
 	return &connectorpb.StartCallRequest{
 		Call:       &connectorpb.StartCallRequest_Accept{Accept: accept},
 		ApiKey:     s.opts.APIKey,
 		ReceivedAt: timestamppb.New(e.received),
-		Plan:       d.Plan,
+		Plan:       plan,
 	}
 }
 

@@ -45,6 +45,8 @@ func TestInboundCallIsAcceptedAsTheRuleSays(t *testing.T) {
 		req := s.nodes.starts[0]
 		require.Equal(t, apiKey, req.GetApiKey())
 		require.Equal(t, "c", req.GetPlan().GetCtaPayload())
+		require.Equal(t, user, req.GetPlan().GetUserNumber())
+		require.Equal(t, "US.1", req.GetPlan().GetUserId())
 		a := req.GetAccept()
 		require.Equal(t, []any{"r", callID, numberID, metaToken, "24.0", "offer", "v=0\r\n", "José"}, []any{
 			a.GetRoomName(), a.GetWhatsappCallId(), a.GetWhatsappPhoneNumberId(), a.GetWhatsappApiKey(), a.GetWhatsappCloudApiVersion(),
