@@ -25,11 +25,11 @@ type number struct {
 func newNumbers(c *WhatsAppConfig, log *slog.Logger) *numbers {
 	ns := &numbers{byID: make(map[string]*number, len(c.Numbers))}
 	for id, n := range c.Numbers {
-		log := log.With("phoneNumberID", id, "name", n.Name)
+		own := log.With("phoneNumberID", id, "name", n.Name)
 		ns.byID[id] = &number{
 			id: id, name: n.Name, version: c.version(n),
-			token:     newRotating(n.AccessToken, n.AccessTokenFile, log),
-			appSecret: newRotating(n.AppSecret, n.AppSecretFile, log),
+			token:     newRotating(n.AccessToken, n.AccessTokenFile, own),
+			appSecret: newRotating(n.AppSecret, n.AppSecretFile, own),
 		}
 	}
 	return ns

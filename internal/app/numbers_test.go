@@ -43,7 +43,7 @@ func TestNumbersAndTheirSecrets(t *testing.T) {
 		want.PhoneNumberID = id
 		got, ok := ns.Credentials(id)
 		require.True(t, ok)
-		require.True(t, want == got, id)
+		require.Equal(t, want, got)
 	}
 	got, ok := ns.Credentials("400")
 	require.False(t, ok, "it has no token")
