@@ -105,7 +105,9 @@ func New(c Config, opts Options) (_ *App, err error) {
 	a.node, err = node.New(node.Options{
 		ID: nodeID(), Bus: bus, LiveKitURL: c.WebSocketURL(), Secret: keys.GetSecret,
 		Meta: stack, Graph: graph, Pacer: pacer, Audio: audio, Keys: c.DTMF.mode(), Timeouts: timeouts(&c), MaxCalls: c.MaxActiveCalls,
-		NumberAttributes: c.Participant.PhoneNumberAttributes, StatusesSeen: c.Webhook.sees, History: c.CallHistory.history(), Watcher: watcher, Registerer: opts.Registry, Logger: a.log,
+		StatusesSeen: c.Webhook.sees, Recording: c.WhatsApp.Recording.capture(), Transcription: c.WhatsApp.Transcription.capture(),
+		PermissionRequest: c.WhatsApp.PermissionRequest.text(),
+		NumberAttributes:  c.Participant.PhoneNumberAttributes, History: c.CallHistory.history(), Watcher: watcher, Registerer: opts.Registry, Logger: a.log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the node: %w", err)
@@ -282,7 +284,7 @@ func (a *App) addChecks() {
 func timeouts(c *Config) call.Timeouts {
 	t := call.DefaultTimeouts()
 	t.Connect, t.Setup, t.Ringing = c.ConnectTimeout, c.SetupTimeout, c.RingingTimeout
-	t.Media, t.MaxDuration = c.MediaTimeout, c.MaxCallDuration
+	t.Media, t.MaxDuration, t.Alone = c.MediaTimeout, c.MaxCallDuration, c.AloneTimeout
 	return t
 }
 

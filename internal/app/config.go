@@ -3,6 +3,7 @@ package app
 import (
 	"time"
 
+	"github.com/livekit-connector/livekit-connector/internal/call"
 	"github.com/livekit-connector/livekit-connector/internal/settings"
 	"github.com/livekit-connector/livekit-connector/media"
 )
@@ -34,6 +35,7 @@ type Config struct {
 
 	MaxActiveCalls  int           `yaml:"max_active_calls" group:"Calls" help:"Calls held at once; more are refused with resource_exhausted. 0 means no limit."`
 	MaxCallDuration time.Duration `yaml:"max_call_duration" help:"An answered call is ended after this time. 0 means never."`
+	AloneTimeout    time.Duration `yaml:"alone_timeout" help:"A call is ended when everybody to talk with has been gone from its room for so long; somebody who comes in time keeps it, as an agent that restarts. Rooms that nobody has entered yet do not count. 0 means never."`
 	RingingTimeout  time.Duration `yaml:"ringing_timeout" help:"How long a dialled phone may ring if the request does not say."`
 	SetupTimeout    time.Duration `yaml:"setup_timeout" help:"How long an inbound call may take until it is answered, waiting for the agent included. SDKs give up after 30s, Meta after 30 to 60s."`
 	ConnectTimeout  time.Duration `yaml:"connect_timeout" help:"How long ICE and DTLS with Meta may take."`
@@ -60,6 +62,10 @@ type WhatsAppConfig struct {
 	RequestTimeout time.Duration `yaml:"request_timeout" help:"How long one request to the Graph API may take. At most 8s, because SDKs give up at 10s."`
 
 	Numbers map[string]NumberConfig `yaml:"numbers" help:"Access token, app secret and Graph API version by phone number ID, so that requests may leave whatsapp_api_key and whatsapp_cloud_api_version out: {ID: {access_token_file: F, app_secret_file: F, api_version: '24.0', name: n}}."`
+
+	Recording         CaptureConfig           `yaml:"recording"`
+	Transcription     CaptureConfig           `yaml:"transcription"`
+	PermissionRequest PermissionRequestConfig `yaml:"permission_request"`
 }
 
 // ParticipantConfig is about what the room sees of a call.
@@ -140,6 +146,7 @@ func DefaultConfig() Config {
 	return Config{
 		Port:             8080,
 		AllowEmptyGrants: true,
+		AloneTimeout:     call.DefaultTimeouts().Alone,
 		RingingTimeout:   time.Minute,
 		SetupTimeout:     28 * time.Second,
 		ConnectTimeout:   5 * time.Second,

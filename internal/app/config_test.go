@@ -124,6 +124,16 @@ func TestEveryKeyCanBeSetByFlagAndEnvironment(t *testing.T) {
 		"media.gain_to_room": "-6", "media.opus.complexity": "9", "media.opus.expected_loss": "10", "media.opus.fec": "false",
 		"media.jitter.min_delay": "20ms", "media.jitter.max_delay": "500ms",
 	}
+	needed := map[string][]string{
+		"webhook.path": {"CONNECTOR_WEBHOOK_VERIFY_TOKEN=v", "CONNECTOR_WEBHOOK_APP_SECRETS=a,b"},
+		"whatsapp.recording.enabled": {
+			"CONNECTOR_WHATSAPP_RECORDING_PURPOSE=quality", "CONNECTOR_WHATSAPP_RECORDING_ANNOUNCEMENT_LANGUAGE=en_US",
+		},
+		"whatsapp.transcription.enabled": {
+			"CONNECTOR_WHATSAPP_TRANSCRIPTION_PURPOSE=quality", "CONNECTOR_WHATSAPP_TRANSCRIPTION_ANNOUNCEMENT_LANGUAGE=en_US",
+		},
+		"whatsapp.permission_request.enabled": {"CONNECTOR_WHATSAPP_PERMISSION_REQUEST_TEXT=May we call?"},
+	}
 	for _, f := range ConfigFields() {
 		if strings.HasSuffix(f.Key, "_file") {
 			continue
@@ -137,9 +147,7 @@ func TestEveryKeyCanBeSetByFlagAndEnvironment(t *testing.T) {
 			if strings.HasPrefix(f.Key, "rtc.port_range") {
 				environ = append(environ, "CONNECTOR_RTC_PORT_RANGE_START=9000", "CONNECTOR_RTC_PORT_RANGE_END=9000")
 			}
-			if f.Key == "webhook.path" {
-				environ = append(environ, "CONNECTOR_WEBHOOK_VERIFY_TOKEN=v", "CONNECTOR_WEBHOOK_APP_SECRETS=a,b")
-			}
+			environ = append(environ, needed[f.Key]...)
 			byFlag, err := parse(environ, args...)
 			require.NoError(t, err)
 			require.Equal(t, "--"+f.Flag, byFlag.Origins[f.Key])

@@ -28,7 +28,7 @@ func TestNumbersAndTheirSecrets(t *testing.T) {
     "100": {name: one, access_token: EAAplain, app_secret: shared}
     "200": {access_token_file: `+token+`, app_secret_file: `+secret+`, api_version: "25.0"}
     "300": {access_token_env: CONNECTOR_TOKEN_3, app_secret: shared}
-    "400": {app_secret: alone}
+    "400": {app_secret: solitary}
 `), 0o600))
 	line, err := parse(append([]string{"CONNECTOR_TOKEN_3=EAAfrom-env"}, minimal...), "--config", file)
 	require.NoError(t, err)
@@ -50,12 +50,12 @@ func TestNumbersAndTheirSecrets(t *testing.T) {
 	require.Equal(t, "24.0", got.Version)
 	_, ok = ns.Credentials("500")
 	require.False(t, ok)
-	require.ElementsMatch(t, []string{"shared", "secret-from-file", "alone"}, ns.AppSecrets())
+	require.ElementsMatch(t, []string{"shared", "secret-from-file", "solitary"}, ns.AppSecrets())
 
 	var shown bytes.Buffer
 	require.NoError(t, settings.WriteYAML(&shown, line.Config, line.Origins))
 	require.Contains(t, shown.String(), "api_version: \"25.0\"")
-	for _, secret := range []string{"EAA", "shared", "secret-from", "alone"} {
+	for _, secret := range []string{"EAA", "shared", "secret-from", "solitary"} {
 		require.NotContains(t, shown.String(), secret)
 		require.NotContains(t, fmt.Sprintf("%v %+v", line.Config.WhatsApp, line.Config.WhatsApp.Numbers), secret)
 	}

@@ -24,6 +24,7 @@ func (c *Config) Validate() error {
 	v.calls(c)
 	v.whatsApp(&c.WhatsApp)
 	v.numbers(&c.WhatsApp)
+	v.orders(&c.WhatsApp)
 	v.webhook(c)
 	v.events(c)
 	v.callHistory(&c.CallHistory)
@@ -121,6 +122,9 @@ func (v *validation) calls(c *Config) {
 	}
 	if c.MaxCallDuration < 0 {
 		v.add("max_call_duration", "must not be negative")
+	}
+	if c.AloneTimeout < 0 {
+		v.add("alone_timeout", "must not be negative")
 	}
 	if c.DrainTimeout < 0 {
 		v.add("drain_timeout", "must not be negative")

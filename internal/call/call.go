@@ -97,8 +97,8 @@ type Options struct {
 	Timeouts Timeouts
 	// Keys says what becomes of keys that the room presses for the phone.
 	Keys KeyMode
-	// StatusesSeen says that what Meta's webhooks say of this call reaches Report. Then an outbound call is picked up when
-	// they say so, else at the first audio; and when Meta closes the connection the call waits a moment to hear why.
+	// StatusesSeen says that what Meta's webhooks say of this call should reach Report. Then an outbound call is picked up
+	// when they say so, else, or if nothing at all was said of it, at the first audio; and when Meta closes the connection the call waits a moment to hear why.
 	StatusesSeen bool
 	// WaitForRoom keeps an inbound call ringing until somebody in the room can talk with the caller.
 	WaitForRoom bool

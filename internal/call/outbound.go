@@ -73,18 +73,27 @@ func (c *Call) waitAnswer(ctx context.Context, b *bell) error {
 }
 
 // waitPickUp waits until Meta says that the user picked up, which may have been long ago. Where Meta's word does not reach
-// us the first audio has to do: an operator's ringback tone looks the same.
+// us the first audio has to do, though a ringback tone looks the same. That it should reach us is not to say that it does:
+// somebody may have forgotten to tell Meta where its webhooks go. Then nothing at all is heard of the call.
 func (c *Call) waitPickUp(ctx context.Context, b *bell) error {
-	audio := c.opts.Meta.FirstAudio()
-	if c.opts.StatusesSeen {
-		audio = nil
-	}
+	audio, forgotten := c.opts.Meta.FirstAudio(), newAlarm()
+	defer forgotten.stop()
 	for {
 		select {
 		case <-c.accepted:
 			return nil
 		case <-audio:
-			return nil
+			if !c.opts.StatusesSeen {
+				return nil
+			}
+			audio = nil
+			forgotten.start(wordPatience)
+		case <-forgotten.C:
+			if said := c.Said(); said.nothing() {
+				c.log.Warn("no webhook about this call came to the gateway, so its first audio counts as the pick-up: check the " +
+					"callback URL of the number's Meta app, or leave the number out of webhook.phone_number_ids")
+				return nil
+			}
 		case <-b.next:
 			b.strike()
 		case <-ctx.Done():

@@ -8,6 +8,9 @@ type Word uint8
 // The words. Only WordTerminated is said of inbound calls.
 const (
 	WordUnknown Word = iota
+	// WordConnected: Meta's connect webhook came, with the SDP answer that is SetAnswer's. It tells no more than that Meta's
+	// webhooks about this call reach us.
+	WordConnected
 	// WordRinging: the user's phone rings.
 	WordRinging
 	// WordAccepted: the user picked up.
@@ -18,7 +21,7 @@ const (
 	WordTerminated
 )
 
-var wordNames = [...]string{"unknown", "ringing", "accepted", "rejected", "terminated"}
+var wordNames = [...]string{"unknown", "connected", "ringing", "accepted", "rejected", "terminated"}
 
 func (w Word) String() string {
 	if int(w) < len(wordNames) {
@@ -41,13 +44,18 @@ type Report struct {
 
 // Said is what Meta has said of a call. The times are when we heard it; zero means that we did not.
 type Said struct {
-	RingingAt, AcceptedAt, RejectedAt, TerminatedAt time.Time
+	ConnectedAt, RingingAt, AcceptedAt, RejectedAt, TerminatedAt time.Time
 
 	// Of the WordTerminated.
 	Code       int
 	Title      string
 	AnsweredAt time.Time
 	Duration   time.Duration
+}
+
+// nothing says that no webhook about the call has reached us.
+func (s *Said) nothing() bool {
+	return s.ConnectedAt.IsZero() && s.RingingAt.IsZero() && s.AcceptedAt.IsZero() && s.RejectedAt.IsZero() && s.TerminatedAt.IsZero()
 }
 
 // answered says whether the user picked up, by Meta's account.
@@ -91,6 +99,8 @@ func (c *Call) remember(r Report) (said Said, first bool) {
 	defer c.mu.Unlock()
 	var at *time.Time
 	switch r.Word {
+	case WordConnected:
+		at = &c.said.ConnectedAt
 	case WordRinging:
 		at = &c.said.RingingAt
 	case WordAccepted:

@@ -11,7 +11,7 @@ import (
 	"github.com/livekit-connector/livekit-connector/internal/call"
 )
 
-var allWords = []call.Word{call.WordUnknown, call.WordRinging, call.WordAccepted, call.WordRejected, call.WordTerminated}
+var allWords = []call.Word{call.WordUnknown, call.WordConnected, call.WordRinging, call.WordAccepted, call.WordRejected, call.WordTerminated}
 
 // brought are the states that a word can meet, each with how a call gets there.
 var brought = map[call.State]struct {
@@ -142,6 +142,7 @@ func TestRingbackToneIsNoPickUp(t *testing.T) {
 		close(s.connected)
 		close(s.firstAudio)
 		c := begin(t, s, statuses)
+		c.Report(call.Report{Word: call.WordConnected})
 		require.NoError(t, c.SetAnswer(t.Context(), "answer"))
 		time.Sleep(20 * time.Second) // fake time
 		require.Zero(t, s.count("open gate"))
@@ -162,9 +163,25 @@ func TestSilentStatusesLetThePhoneRingItsTime(t *testing.T) {
 		close(s.firstAudio)
 		start := time.Now()
 		c := begin(t, s, statuses)
+		c.Report(call.Report{Word: call.WordConnected})
 		require.NoError(t, c.SetAnswer(t.Context(), "answer"))
 		require.Equal(t, call.ReasonNoAnswer, ended(t, c))
 		require.Equal(t, call.DefaultTimeouts().Ringing, time.Since(start))
+	})
+}
+
+// The gateway is configured, and Meta's webhooks still go elsewhere.
+func TestCallOfWhichNothingIsHeardIsPickedUpByItsAudio(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		close(s.connected)
+		c := begin(t, s, statuses)
+		require.NoError(t, c.SetAnswer(t.Context(), "answer"))
+		time.Sleep(20 * time.Second) // fake time
+		close(s.firstAudio)
+		at := time.Now()
+		<-c.Active()
+		require.Equal(t, 2*time.Second, time.Since(at), "a word might have been on its way")
 	})
 }
 

@@ -56,6 +56,9 @@ func (n *Node) ConnectCall(
 		return nil, psrpc.NewErrorf(psrpc.FailedPrecondition,
 			"this call is inbound and has been accepted: ConnectWhatsAppCall is for calls made with DialWhatsAppCall")
 	}
+	if req.GetFromMeta() {
+		e.call.Report(call.Report{Word: call.WordConnected})
+	}
 	if err := e.call.SetAnswer(ctx, r.GetSdp().GetSdp()); err != nil {
 		return nil, rpcError(err)
 	}
