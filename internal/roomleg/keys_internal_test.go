@@ -1,0 +1,84 @@
+package roomleg
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/livekit/protocol/livekit"
+	lksdk "github.com/livekit/server-sdk-go/v2"
+	"github.com/stretchr/testify/require"
+
+	"github.com/livekit-connector/livekit-connector/internal/livekittest"
+	"github.com/livekit-connector/livekit-connector/media"
+)
+
+// Keys that are pressed while the connection is away wait for it, as many as there is room for, and those that wait when
+// the leg leaves are given up.
+func TestKeysWaitForTheConnection(t *testing.T) {
+	ctx, srv, _ := startServer(t)
+	defer http.DefaultClient.CloseIdleConnections()
+	leg, err := Join(ctx, Options{URL: srv.URL(), APIKey: srv.APIKey(), APISecret: srv.APISecret(), Room: "keys", Identity: "caller"})
+	require.NoError(t, err)
+	human, err := srv.Join(ctx, livekittest.ParticipantOptions{Room: "keys", Identity: "human"})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, human.Leave()) }()
+
+	outcomes := make(chan error, 200)
+	press := func(k media.Key) { leg.SendKey(k, func(err error) { outcomes <- err }) }
+	callbacks := leg.callbacks()
+	callbacks.OnReconnecting()
+	for i := range maxKeys {
+		press(media.Key(i % 16))
+	}
+	require.Empty(t, outcomes)
+	press(1)
+	require.ErrorIs(t, <-outcomes, ErrManyKeys)
+	callbacks.OnReconnected()
+	for range maxKeys {
+		require.NoError(t, <-outcomes)
+	}
+	came := 0
+	_, err = human.Wait(ctx, func(e livekittest.Event) bool {
+		if e.Type == livekittest.EventData {
+			came++
+		}
+		return came == maxKeys
+	})
+	require.NoError(t, err)
+	i := 0
+	for _, e := range human.Events() {
+		if d, ok := e.Data.(*livekit.SipDTMF); ok {
+			require.EqualValues(t, i%16, d.GetCode())
+			require.Equal(t, media.Key(i%16).String(), d.GetDigit())
+			i++
+		}
+	}
+	require.Equal(t, maxKeys, i)
+
+	callbacks.OnReconnecting()
+	press(1)
+	press(2)
+	require.NoError(t, leg.Leave(livekit.DisconnectReason_CLIENT_INITIATED))
+	require.ErrorIs(t, <-outcomes, ErrNotInRoom)
+	require.ErrorIs(t, <-outcomes, ErrNotInRoom)
+	press(3)
+	require.ErrorIs(t, <-outcomes, ErrNotInRoom)
+}
+
+// What others send as DTMF is a text of keys; whoever gives only the code means that key.
+func TestWhatTheRoomKeysIn(t *testing.T) {
+	l := &Leg{}
+	l.onData(&livekit.SipDTMF{Digit: "1"}, lksdk.DataReceiveParams{}) // nobody listens yet
+	var got []string
+	l.OnKeys(func(text string) { got = append(got, text) })
+	for _, p := range []lksdk.DataPacket{
+		&livekit.SipDTMF{Code: 5, Digit: "5"}, &livekit.SipDTMF{Digit: "4567"}, &livekit.SipDTMF{Code: 11}, &livekit.SipDTMF{},
+		&livekit.SipDTMF{Code: 1 << 31}, &livekit.ChatMessage{Message: "1"}, lksdk.UserData([]byte("1")),
+	} {
+		l.onData(p, lksdk.DataReceiveParams{SenderIdentity: "agent"})
+	}
+	require.Equal(t, []string{"5", "4567", "#", "0", "?"}, got)
+	l.OnKeys(nil)
+	l.onData(&livekit.SipDTMF{Digit: "1"}, lksdk.DataReceiveParams{})
+	require.Len(t, got, 5)
+}
