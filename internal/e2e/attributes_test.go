@@ -2,8 +2,10 @@ package e2e_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -210,5 +212,78 @@ func TestAgentSeesThatACallWasRejected(t *testing.T) {
 	require.Equal(t, "USER_REJECTED", left.Reason)
 	require.Contains(t, []string{"rejected", "meta_closed_unanswered"}, left.Attributes["whatsapp.endReason"], "whoever said so first")
 	require.NotContains(t, agent.statuses(), "active")
+	w.nothingLeft(room)
+}
+
+// passWebhooks hands every webhook of Meta's to the connector's gateway, as it came.
+func (w *world) passWebhooks(path string) {
+	w.t.Helper()
+	events := w.meta.Events()
+	ctx, cancel := context.WithCancel(context.Background())
+	var passing sync.WaitGroup
+	passing.Go(func() {
+		for {
+			e, err := events.Next(ctx)
+			if err != nil {
+				return
+			}
+			req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url+path, bytes.NewReader(e.Body))
+			if err != nil {
+				return
+			}
+			req.Header.Set("Content-Type", "application/json")
+			req.Header.Set("X-Hub-Signature-256", e.Signature)
+			if res, err := http.DefaultClient.Do(req); err == nil {
+				_ = res.Body.Close()
+			}
+		}
+	})
+	w.t.Cleanup(func() {
+		cancel()
+		events.Close()
+		passing.Wait()
+	})
+}
+
+// Without any code of an application: the agent sees the link that the user pressed, and what Meta says of the end.
+func TestAgentSeesWhatMetaSaysOfACall(t *testing.T) {
+	t.Parallel()
+	const room = "attributes-gateway"
+	rules := filepath.Join(t.TempDir(), "rules.yaml")
+	require.NoError(t, os.WriteFile(rules, []byte(`rules:
+  - name: sales
+    room: {name: `+room+`}
+    participant: {identity: 'caller-{random}', attributes: {queue: sales}}
+    wait_until_answered: false
+`), 0o600))
+	to := goAudience(t, liveKit)
+	w := newWorld(t, worldOptions{config: func(c *app.Config) {
+		c.Webhook.Path, c.Webhook.VerifyToken, c.Webhook.AppSecrets = "/webhook", "any", []app.Secret{"app-secret"}
+		c.RulesFile = rules
+		c.WhatsApp.Numbers = map[string]app.NumberConfig{numberID: {AccessToken: metaToken}}
+		tell(c, to)
+	}})
+	w.passWebhooks("/webhook")
+	agent := newRTCObserver(t, w.livekit, room)
+	c, err := w.meta.User(userNumber).Call(wait(t), numberID, fakemeta.WithCTAPayload("spring offer"))
+	require.NoError(t, err)
+	came := agent.wait("the caller came", func(s seen) bool { return s.Event == "connected" })
+	require.Regexp(t, `^caller-`, came.Identity)
+	require.Equal(t, "spring offer", came.Attributes["whatsapp.ctaPayload"])
+	require.Equal(t, "sales", came.Attributes["queue"])
+	if !status("active")(came) {
+		agent.wait("the call is answered", status("active"))
+	}
+	require.NoError(t, c.Fail(138021))
+	left := agent.wait("the caller left", gone)
+	require.Equal(t, "media_not_received", left.Attributes["whatsapp.endReason"])
+	require.Equal(t, "138021", left.Attributes["whatsapp.endCode"])
+	events := to.life(t, c.ID())
+	require.Equal(t, []string{"call.created", "call.ringing", "call.answered", "call.ended"}, names(events))
+	end := events[len(events)-1].call
+	require.Equal(t, "sales", end.GetRule())
+	require.Equal(t, "media_not_received", end.GetEndReason())
+	require.Equal(t, int32(138021), end.GetMetaErrorCode())
+	require.NotEmpty(t, end.GetMetaError())
 	w.nothingLeft(room)
 }
