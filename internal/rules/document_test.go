@@ -137,9 +137,13 @@ func FuzzParse(f *testing.F) {
 	f.Add("time_zone: Europe/Berlin\nrules:\n  - match: {times: {weekdays: fri-mon, from: \"22:00\", to: \"06:00\"}}\n    reject: true\n  - {}\n", "", "", "")
 	f.Add(`rules: [{name: a, match: {from_prefixes: ["+49"], cta_payload: "p*"}, room: {name: "{name}-{{x}}", egress: {room: {audio_only: true}}}, participant: {metadata: '{"a":"{name}"}'}}]`, "49", "p", "x")
 	f.Add("rules: &r [*r]", "", "", "")
-	if example, err := os.ReadFile("../../docs/rules.example.yaml"); err == nil {
-		f.Add(string(example), "15550001111", "promo-7", "wacid.x")
-	}
+	text, err := os.ReadFile("../../docs/rules.md")
+	require.NoError(f, err)
+	_, example, _ := strings.Cut(string(text), "# rules.yaml\n")
+	example, _, _ = strings.Cut(example, "```")
+	_, err = rules.Parse("rules.yaml", []byte(example))
+	require.NoError(f, err)
+	f.Add(example, "4930555010", "spring-2", "wacid.x")
 	f.Fuzz(func(t *testing.T, text, from, payload, callID string) {
 		s, err := rules.Parse("f", []byte(text))
 		if err != nil {
