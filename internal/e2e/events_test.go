@@ -167,6 +167,30 @@ func TestEventsOfARejectedCall(t *testing.T) {
 	w.nothingLeft("events-rejected")
 }
 
+// What Meta says when it refuses something may name the user: events do not.
+func TestEventsOfACallThatMetaRefuses(t *testing.T) {
+	t.Parallel()
+	to := goAudience(t, liveKit)
+	w := newWorld(t, worldOptions{
+		config: func(c *app.Config) { tell(c, to) },
+		faults: []fakemeta.Fault{{Action: "accept", Code: 100, Details: "cannot accept the call of " + userNumber}},
+	})
+	a := w.newApplication(func(a *application) { a.accept = options{"roomName": "events-refused"} })
+	c, err := w.meta.User(userNumber).Call(wait(t), numberID)
+	require.NoError(t, err)
+	require.Error(t, a.wait("accept", c.ID()).err)
+	events := to.life(t, c.ID())
+	require.NotContains(t, names(events), "call.answered")
+	end := events[len(events)-1].call
+	require.Equal(t, "meta_refused", end.GetEndReason())
+	require.Equal(t, "upstream_error", end.GetEndResult())
+	require.NotEmpty(t, end.GetEndError())
+	for _, e := range events {
+		require.NotContains(t, e.String()+e.call.String(), userNumber)
+	}
+	w.nothingLeft("events-refused")
+}
+
 // A receiver that cannot be reached, and then answers 503, until the call is over.
 func TestReceiverThatIsDownGetsAllInOrder(t *testing.T) {
 	t.Parallel()
