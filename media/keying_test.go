@@ -214,7 +214,7 @@ func TestKeysThatCannotBeSaid(t *testing.T) {
 		require.ErrorIs(t, s.line.SendKeys(one, media.KeyTones), media.ErrNoEncoder)
 		require.NoError(t, s.line.SendKeys(make([]media.Key, 64), media.KeyEvents))
 		require.ErrorIs(t, s.line.SendKeys(one, media.KeyEvents), media.ErrManyKeys)
-		s.pass(180 * time.Millisecond)
+		s.pass(200 * time.Millisecond)
 		require.NoError(t, s.line.SendKeys(one, media.KeyEvents), "one was said")
 		s.line.Close()
 		require.EqualValues(t, 64, s.line.Stats().KeysCut)

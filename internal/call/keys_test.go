@@ -86,7 +86,7 @@ func TestKeysOfTheRoomBeforeTheAnswerAndAfterTheEnd(t *testing.T) {
 		close(s.connected)
 		<-c.Active()
 		s.inRoom("3456")
-		time.Sleep(170 * time.Millisecond) // fake time: one is said
+		time.Sleep(200 * time.Millisecond) // fake time: one is said
 		c.End(call.ReasonBusinessHangup, nil)
 		<-c.Done()
 		s.inRoom("789")
