@@ -11,6 +11,8 @@ import (
 	"github.com/livekit/psrpc"
 	"github.com/twitchtv/twirp"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
 )
 
 // Limits. Those on rooms and participants are livekit-server's own, in bytes as there: it would refuse the join when the
@@ -52,7 +54,7 @@ func checkDial(req *livekit.DialWhatsAppCallRequest, version func(string) error,
 	known.fill(req.WhatsappPhoneNumberId, &req.WhatsappApiKey, &req.WhatsappCloudApiVersion)
 	err := verdicts{
 		required(req.WhatsappPhoneNumberId, "whatsapp_phone_number_id", connector.ErrMissingWhatsAppPhoneNumberId),
-		required(req.WhatsappToPhoneNumber, "whatsapp_to_phone_number", connector.ErrMissingWhatsAppToNumber),
+		requiredCallee(req),
 		known.requireToken(req.WhatsappApiKey),
 		known.requireVersion(req.WhatsappCloudApiVersion, version),
 		checkPhoneID(req.WhatsappPhoneNumberId),
@@ -61,11 +63,19 @@ func checkDial(req *livekit.DialWhatsAppCallRequest, version func(string) error,
 		checkJoin(req),
 		checkRinging(req.RingingTimeout),
 	}.first()
-	if err != nil {
+	if err != nil || req.WhatsappToPhoneNumber == "" {
 		return err
 	}
 	req.WhatsappToPhoneNumber, err = phoneDigits(req.WhatsappToPhoneNumber)
 	return err
+}
+
+// requiredCallee: the user is named by his number, or by his ID at Meta in a participant attribute.
+func requiredCallee(req *livekit.DialWhatsAppCallRequest) twirp.Error {
+	if req.ParticipantAttributes[connectorpb.AttributeRecipient] != "" && req.WhatsappToPhoneNumber == "" {
+		return nil
+	}
+	return required(req.WhatsappToPhoneNumber, "whatsapp_to_phone_number", connector.ErrMissingWhatsAppToNumber)
 }
 
 // checkAccept also fills in what is configured for the phone number.

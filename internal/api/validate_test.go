@@ -7,6 +7,8 @@ import (
 
 	"github.com/livekit/protocol/livekit"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
 )
 
 func TestValidation(t *testing.T) {
@@ -25,6 +27,11 @@ func TestValidation(t *testing.T) {
 			func(r *livekit.DialWhatsAppCallRequest) { r.WhatsappPhoneNumberId = " " }),
 		dialWith("without number", invalid("whatsapp to_phone_number is required", "whatsapp_to_phone_number"),
 			func(r *livekit.DialWhatsAppCallRequest) { r.WhatsappToPhoneNumber = "" }),
+		dialWith("number for an ID", invalid("must be 5 to 20 digits", "whatsapp_to_phone_number"),
+			func(r *livekit.DialWhatsAppCallRequest) {
+				r.WhatsappToPhoneNumber = "US.1349"
+				r.ParticipantAttributes = map[string]string{connectorpb.AttributeRecipient: "US.1349"}
+			}),
 		dialWith("without key", invalid("whatsapp api key is required", "whatsapp_api_key"),
 			func(r *livekit.DialWhatsAppCallRequest) { r.WhatsappApiKey = "" }),
 		dialWith("version with v", invalid("whatsapp cloud api version not supported: write it without \"v\"", "whatsapp_cloud_api_version"),

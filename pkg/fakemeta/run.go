@@ -229,6 +229,7 @@ func (l *life) startRinging() {
 	l.say("RINGING")
 	t := &l.server.timing
 	l.expire.set(t.scaled(t.RingTimeout))
+	l.speak() // a ringback tone
 	habits, _ := l.user.habits()
 	switch {
 	case l.wish != 0:
@@ -278,7 +279,8 @@ func (l *life) startTalking() {
 
 // speak lets the handset begin once the call is answered and there is a path for its words.
 func (l *life) speak() {
-	if l.speaking || !l.through || !l.answered.Load() {
+	ringing := l.server.opts.Ringback && l.direction == Outbound && l.State() == StateRinging
+	if l.speaking || !l.through || !l.answered.Load() && !ringing {
 		return
 	}
 	l.speaking = true

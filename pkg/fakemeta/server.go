@@ -82,6 +82,10 @@ type Options struct {
 	// OneWay takes recvonly, sendonly and inactive in an SDP, and then carries audio in that way only.
 	OneWay bool
 
+	// Ringback lets audio come while the phone of a dialled user rings, as some operators' tones do: the handset begins to
+	// speak then. Audio is no pick-up.
+	Ringback bool
+
 	// Speech is what handsets say, unless their user or their call has words of its own.
 	Speech Speech
 	// KeepEnded is how many ended calls Call and Calls still find. Zero: 200.
