@@ -3,6 +3,7 @@ package media_test
 import (
 	"encoding/hex"
 	"math"
+	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -244,4 +245,50 @@ func TestKeysDoNotAllocatePerFrame(t *testing.T) {
 		}
 	}
 	require.EqualValues(t, 120, l.Stats().Keys)
+}
+
+// Whatever sources do meanwhile, every key is said, and the stream stays one.
+func TestKeysAmongVoices(t *testing.T) {
+	for seed := range uint64(60) {
+		synctest.Test(t, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 7))
+			codecs := &fakeCodecs{}
+			s := &studio{dst: &recorder{}, pacer: media.NewPacer(1)}
+			defer s.pacer.Close()
+			s.line = media.NewLine(s.dst, media.LineOptions{Pacer: s.pacer, Codecs: codecs, Mode: media.Mode(seed % 2)})
+			s.line.Open()
+			speakers := []*speaker{newSpeaker(s, 1), newSpeaker(s, 2)}
+			said := 0
+			for range 400 {
+				for i, k := range speakers {
+					switch random.IntN(60) {
+					case 0:
+						k.pause(t)
+					case 1:
+						k.quiet(media.FrameDuration)
+					case 2:
+						k.SetMuted(i == 0)
+						k.SetMuted(false)
+					default:
+						k.say(t)
+					}
+				}
+				if random.IntN(40) == 0 && said < 40 {
+					keys := make([]media.Key, 1+random.IntN(3))
+					require.NoError(t, s.line.SendKeys(keys, media.KeyForm(random.IntN(2))))
+					said += len(keys)
+				}
+				s.pass(media.FrameDuration)
+			}
+			s.pass(10 * time.Second)
+			s.line.Close()
+			st := s.line.Stats()
+			require.EqualValues(t, said, st.Keys, "seed %d", seed)
+			require.Zero(t, st.KeysCut)
+			_, events := requireKeyed(t, s.dst.all(), media.ClockRate)
+			require.Len(t, events, int(st.Events))
+			require.Zero(t, st.Events%7)
+			require.Zero(t, codecs.voices+codecs.encoders)
+		})
+	}
 }

@@ -122,37 +122,36 @@ func TestAgentGetsEveryKeyOnce(t *testing.T) {
 	}
 }
 
-// A key that is pressed before the call is answered, which no phone does, is told to nobody.
-func TestKeysBeforeThePickUpAreDropped(t *testing.T) {
+// In a dialled call keys go both ways once it is picked up; what was keyed in before the call was there is told to nobody.
+func TestKeysOfADialledCall(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, worldOptions{})
-	listener, err := w.livekit.Join(wait(t), livekittest.ParticipantOptions{Room: "dtmf-early", Identity: "listener"})
+	w := newWorld(t, worldOptions{config: func(c *app.Config) { c.DTMF.ToPhone = "events" }})
+	listener, err := w.livekit.Join(wait(t), livekittest.ParticipantOptions{Room: "dtmf-dialled", Identity: "listener"})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, listener.Leave()) }()
 	require.NoError(t, listener.SendDTMF(1, "1"), "to nobody")
 	a := w.newApplication(nil)
 	user := w.meta.User(userNumber)
-	_, err = a.sdk.do(wait(t), "dial", dialRequest().with(options{"roomName": "dtmf-early", "participantIdentity": "caller"}))
+	_, err = a.sdk.do(wait(t), "dial", dialRequest().with(options{"roomName": "dtmf-dialled", "participantIdentity": "caller"}))
 	require.NoError(t, err)
 	c, err := user.NextCall(wait(t))
 	require.NoError(t, err)
 	require.NoError(t, c.Wait(wait(t), fakemeta.StateRinging))
-	_, err = listener.Wait(wait(t), livekittest.Is(livekittest.EventJoined, "caller"))
-	require.NoError(t, err)
-	require.NoError(t, listener.SendDTMF(2, "2"))
 	require.NoError(t, c.PickUp())
 	_, err = listener.Wait(wait(t), livekittest.Is(livekittest.EventTrackPublished, "caller"))
 	require.NoError(t, err)
+	require.NoError(t, listener.SendDTMF(3, "3"))
+	w.waitDTMF("to_phone", "sent", 1)
 	done, err := c.SendDTMF("7")
 	require.NoError(t, err)
 	<-done
 	_, err = listener.Wait(wait(t), livekittest.Is(livekittest.EventData, "caller"))
 	require.NoError(t, err)
 	w.waitDTMF("to_room", "sent", 1)
-	w.waitDTMF("to_phone", "off", 1)
-	require.Empty(t, c.Keys())
+	require.Equal(t, "3", handset.Digits(c.Keys()))
 	require.NoError(t, c.HangUp())
 	requireOver(t, c)
+	require.Empty(t, c.Heard().KeyProblems)
 }
 
 // An agent presses every key for the phone while it speaks. The phone gets them as events in the stream of the audio, by
