@@ -35,8 +35,9 @@ const (
 	heavyLoss = 0.05
 	// allLoss is as good as everything.
 	allLoss = 0.95
-	// silentBytes is more than what an Opus packet of silence takes on average.
-	silentBytes = 6
+	// silentBytes is more than what a packet of silence takes on average, 8 of libopus at 20 kb/s, and less than one of the
+	// least noise, 19.
+	silentBytes = 12
 	// quietDB is RMS over speech and pauses. Speech is at -20 to -35.
 	quietDB = -50
 )
