@@ -1,0 +1,43 @@
+package app
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"testing/synctest"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	"github.com/livekit-connector/livekit-connector/internal/rules"
+)
+
+func TestSignalReadsTheRulesAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		name := filepath.Join(t.TempDir(), "rules.yaml")
+		require.NoError(t, os.WriteFile(name, []byte("rules: [{name: one}]"), 0o600))
+		a := &App{config: Config{RulesFile: name}, log: slog.New(slog.NewTextHandler(&log, nil))}
+		signals := make(chan os.Signal)
+		file, err := a.newRules(signals, prometheus.NewRegistry())
+		require.NoError(t, err)
+		require.Contains(t, log.String(), "rules=1", "how many there are is told at start")
+
+		require.NoError(t, os.WriteFile(name, []byte("rules: [{name: two}]"), 0o600))
+		signals <- syscall.SIGHUP
+		synctest.Wait()
+		require.Equal(t, "two", file.Decide(rules.Call{}).Rule)
+		require.NoError(t, a.close())
+
+		require.NoError(t, os.WriteFile(name, []byte("rules: ["), 0o600))
+		_, err = a.newRules(nil, nil)
+		require.ErrorContains(t, err, name)
+		a.config.RulesFile = ""
+		file, err = a.newRules(signals, nil)
+		require.NoError(t, err)
+		require.Nil(t, file)
+	})
+}
