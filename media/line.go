@@ -191,7 +191,11 @@ func (l *Line) Close() {
 	if l.state == lineClosed {
 		return
 	}
-	l.enterLocked(phaseSilence, l.pacer.now())
+	now := l.pacer.now()
+	l.enterLocked(phaseSilence, now)
+	if l.state == lineOpen {
+		l.spent[phaseSilence] += now - l.phaseAt // of a line that was silent before
+	}
 	l.endMixLocked()
 	l.state = lineClosed
 	l.due.Store(math.MaxInt64)

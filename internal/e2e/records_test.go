@@ -165,6 +165,7 @@ func TestRecordTellsAHealthyInboundCallFromBeginningToEnd(t *testing.T) {
 	require.Empty(t, over.GetDiagnosis(), "it was a good call")
 	require.Contains(t, []string{"user_hangup", "meta_closed"}, over.GetEndReason())
 	require.Equal(t, "success", over.GetEndResult())
+	require.GreaterOrEqual(t, over.GetAudio().GetToPhone().GetSilent().AsDuration(), audio.GetToPhone().GetSilent().AsDuration())
 	require.Equal(t, "hangup", over.GetAttributes()["whatsapp.callStatus"])
 	requireOrder(t, stages(t, over), "answered", "last_audio", "ended", "room_left")
 	require.False(t, over.GetEndedAt().AsTime().Before(over.GetAnsweredAt().AsTime()))
