@@ -97,7 +97,7 @@ var symptoms = [...]Finding{
 	},
 	roomNotJoined: {
 		"room_not_joined", FlowBoth, LayerRoom, "the caller is not in the LiveKit room",
-		"check that livekit-server answers at ws_url and reaches this host by UDP or TCP; the call's end_error and the log say more",
+		"check that livekit-server answers at ws_url and reaches this host by UDP or TCP; the call's endError and the log say more",
 	},
 	notAccepted: {
 		"gate_not_accepted", FlowBoth, LayerGate, "the call is not answered yet: nothing may be sent before Meta took our accept",
