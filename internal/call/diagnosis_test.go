@@ -14,7 +14,7 @@ import (
 // The clock of the calls that are diagnosed: all are looked at after a minute.
 var (
 	dawn = time.Unix(1_800_000_000, 0)
-	look  = dawn.Add(time.Minute)
+	look = dawn.Add(time.Minute)
 )
 
 // after is a moment of the call.
@@ -25,8 +25,10 @@ func healthy() *call.Facts {
 	return &call.Facts{
 		ID: "wacid.test", Direction: call.Inbound, State: call.StateActive, Now: look, Started: dawn, AnsweredAt: after(time.Second),
 		Timeline: []call.Mark{
-			{Stage: call.StageRequested, At: dawn}, {Stage: call.StageJoining, At: dawn},
-			{Stage: call.StageRoomJoined, At: after(200 * time.Millisecond)}, {Stage: call.StagePreAccepted, At: after(100 * time.Millisecond)},
+			{Stage: call.StageRequested, At: dawn},
+			{Stage: call.StageJoining, At: dawn},
+			{Stage: call.StageRoomJoined, At: after(200 * time.Millisecond)},
+			{Stage: call.StagePreAccepted, At: after(100 * time.Millisecond)},
 			{Stage: call.StageAnswered, At: after(time.Second)},
 		},
 		Meta: call.Connection{
@@ -53,7 +55,9 @@ func dialled() *call.Facts {
 	f := healthy()
 	f.Direction, f.State, f.AnsweredAt = call.Outbound, call.StateRinging, time.Time{}
 	f.Timeline = []call.Mark{
-		{Stage: call.StageRequested, At: dawn}, {Stage: call.StageDialed, At: dawn}, {Stage: call.StageJoining, At: dawn},
+		{Stage: call.StageRequested, At: dawn},
+		{Stage: call.StageDialed, At: dawn},
+		{Stage: call.StageJoining, At: dawn},
 		{Stage: call.StageAnswer, At: after(500 * time.Millisecond)},
 	}
 	f.Room.Published, f.Room.Heard = false, time.Time{}
