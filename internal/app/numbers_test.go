@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -142,6 +143,7 @@ func TestRulesFileIsCheckedWithTheConfiguration(t *testing.T) {
 	_, err = parse(append([]string{"CONNECTOR_RULES_FILE=/none"}, minimal...))
 	require.EqualError(t, err, "$CONNECTOR_RULES_FILE: rules_file: open /none: no such file or directory")
 	require.NoError(t, os.WriteFile(file, []byte("rules: [{}]"), 0o600))
-	_, err = parse(minimal, "--rules-file", file)
+	line, err := parse(minimal, "--rules-file", file)
 	require.NoError(t, err)
+	require.EqualError(t, errors.Join(line.Warnings...), "--rules-file: rules_file: has no effect without webhook.path: no call comes to the rules")
 }

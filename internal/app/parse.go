@@ -112,6 +112,11 @@ func ParseCommandLine(args []string, env Env) (*CommandLine, error) {
 	line.Config.normalise()
 	line.Warnings = settings.UnknownEnv(env.Environ, EnvPrefix, fields,
 		append(line.Config.WhatsApp.namedVariables(), "CONNECTOR_CONFIG_FILE", "CONNECTOR_CONFIG_BODY")...)
+	if line.Config.RulesFile != "" && line.Config.Webhook.Path == "" {
+		line.Warnings = append(line.Warnings, &settings.KeyError{
+			Where: line.Origins["rules_file"], Key: "rules_file", Text: "has no effect without webhook.path: no call comes to the rules",
+		})
+	}
 	return line, errors.Join(problems...)
 }
 

@@ -28,7 +28,7 @@ func (b *builder) condition(key string, in *matchInFile, zone *time.Location) co
 	c := condition{phoneNumberIDs: in.PhoneNumberIDs, fromUserIDs: in.FromUserIDs, caller: in.Caller}
 	for i, id := range in.PhoneNumberIDs {
 		if !phoneNumberID.MatchString(id) {
-			b.problem(fmt.Sprintf("%s.phone_number_ids[%d]", key, i), "%q is not Meta's ID of a phone number", cut(id, 40))
+			b.problem(fmt.Sprintf("%s.phone_number_ids[%d]", key, i), "want Meta's ID of a phone number, not the number")
 		}
 	}
 	c.from = b.numbers(key+".from", in.From, "a phone number with its country code")

@@ -60,7 +60,7 @@ rules:
 	require.EqualError(t, err, `f:1: timezone: unknown key, did you mean time_zone?
 f:6: rules[0].match.phone_number_id: unknown key, did you mean phone_number_ids?
 f:2: time_zone: "Europe/Berln" is no time zone of the IANA database, such as Europe/Berlin
-f:7: rules[0].match.phone_number_ids[0]: "1 2" is not Meta's ID of a phone number
+f:7: rules[0].match.phone_number_ids[0]: want Meta's ID of a phone number, not the number
 f:8: rules[0].match.from[0]: want a phone number with its country code, in digits
 f:10: rules[0].match.caller: "anonymous" is not one of hidden, known
 f:11: rules[0].match.cta_payload[0]: is empty: want a payload, the beginning of one before a *, or * for any
