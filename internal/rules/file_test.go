@@ -22,12 +22,30 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// lockedBuffer is a log that may be read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
 // watched is a rules file that a File watches, in fake time.
 type watched struct {
 	*rules.File
 	t        *testing.T
 	name     string
-	log      *bytes.Buffer
+	log      *lockedBuffer
 	registry *prometheus.Registry
 }
 
@@ -35,7 +53,7 @@ type watched struct {
 func watch(t *testing.T, body func(w *watched)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &watched{t: t, name: filepath.Join(t.TempDir(), "rules.yaml"), log: new(bytes.Buffer), registry: prometheus.NewRegistry()}
+		w := &watched{t: t, name: filepath.Join(t.TempDir(), "rules.yaml"), log: new(lockedBuffer), registry: prometheus.NewRegistry()}
 		w.write("rules: [{name: one}]")
 		var err error
 		w.File, err = rules.Open(rules.FileOptions{
@@ -99,10 +117,10 @@ func TestWrongFileKeepsTheRules(t *testing.T) {
 		require.Equal(t, "one", w.rule())
 		require.Contains(t, w.log.String(), w.name+":1: rulez: unknown key, did you mean rules?")
 		require.Contains(t, w.log.String(), `:2: time_zone: \"Nowhere\" is no time zone`)
-		said := w.log.Len()
+		said := len(w.log.String())
 		w.looked()
 		w.looked()
-		require.Equal(t, said, w.log.Len(), "the same mistake is told once")
+		require.Equal(t, said, len(w.log.String()), "the same mistake is told once")
 		w.reloads("0", "0", "1")
 
 		require.NoError(t, os.Remove(w.name))
