@@ -120,7 +120,7 @@ func TestWrongFileKeepsTheRules(t *testing.T) {
 		said := len(w.log.String())
 		w.looked()
 		w.looked()
-		require.Equal(t, said, len(w.log.String()), "the same mistake is told once")
+		require.Len(t, w.log.String(), said, "the same mistake is told once")
 		w.reloads("0", "0", "1")
 
 		require.NoError(t, os.Remove(w.name))
