@@ -41,6 +41,18 @@ func (k *rtcSpeaker) pressed(t *testing.T, count int) (keys []dtmfEvent) {
 	return keys
 }
 
+// press lets the user press keys, and returns when the last one was sent.
+func press(t *testing.T, c *fakemeta.Call, keys string) {
+	t.Helper()
+	done, err := c.SendDTMF(keys)
+	require.NoError(t, err)
+	select {
+	case <-done:
+	case <-wait(t).Done():
+		t.Fatalf("keys not pressed: %v", c.Timeline())
+	}
+}
+
 // waitDTMF waits until the metric counts so many keys.
 func (w *world) waitDTMF(direction, outcome string, n int) {
 	w.t.Helper()
@@ -88,16 +100,14 @@ func TestAgentGetsEveryKeyOnce(t *testing.T) {
 				}
 			})
 			agent := newRTCSpeaker(t, s, "agent", nil)
-			done, err := s.call.SendDTMF(keys)
-			require.NoError(t, err)
-			<-done
+			press(t, s.call, keys)
 			var want []dtmfEvent
 			for _, k := range keys {
 				want = append(want, dtmfEvent{Code: slices.Index([]rune(allKeys), k), Digit: string(k), From: "caller"})
 			}
 			require.Equal(t, want, agent.pressed(t, len(keys)))
 			for i := range want { // the listener is of the Go SDK
-				_, err = s.listener.Wait(wait(t), func(e livekittest.Event) bool {
+				_, err := s.listener.Wait(wait(t), func(e livekittest.Event) bool {
 					d, ok := e.Data.(*livekit.SipDTMF)
 					return ok && e.Identity == "caller" && d.GetDigit() == want[i].Digit && int(d.GetCode()) == want[i].Code
 				})
@@ -105,8 +115,15 @@ func TestAgentGetsEveryKeyOnce(t *testing.T) {
 			}
 			recording := s.listener.Heard("caller")
 			require.NoError(t, recording.WaitCount(wait(t), 150))
-			pcm, _ := ear(t, recording.Packets()).Recording()
+			room := ear(t, recording.Packets())
+			pcm, _ := room.Recording()
 			require.Empty(t, hearing.Keys(pcm, speechRate), "keys are no sound in the room")
+			if test.network == (impair.Model{}) {
+				require.Zero(t, room.Report().Missing, "and no loss")
+			}
+			if strings.HasPrefix(name, "transcoded") {
+				require.Zero(t, room.Report().TimestampJumps, "%v", room.Report().Jumps)
+			}
 			s.waitDTMF("to_room", "sent", len(keys))
 			require.NoError(t, s.call.HangUp())
 			requireOver(t, s.call)
@@ -142,9 +159,7 @@ func TestKeysOfADialledCall(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, listener.SendDTMF(3, "3"))
 	w.waitDTMF("to_phone", "sent", 1)
-	done, err := c.SendDTMF("7")
-	require.NoError(t, err)
-	<-done
+	press(t, c, "7")
 	_, err = listener.Wait(wait(t), livekittest.Is(livekittest.EventData, "caller"))
 	require.NoError(t, err)
 	w.waitDTMF("to_room", "sent", 1)

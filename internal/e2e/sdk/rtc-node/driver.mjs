@@ -73,7 +73,10 @@ const methods = {
     for (const digit of keys) await room.localParticipant.publishDtmf(keypad.indexOf(digit), digit);
   },
   async pressed({ count }) {
-    while (dtmf.length < count) await new Promise((resolve) => { onDtmf = resolve; });
+    let late = false;
+    const timer = setTimeout(() => { late = true; onDtmf(); }, 30_000); // ends a test that hangs, no more
+    while (dtmf.length < count && !late) await new Promise((resolve) => { onDtmf = resolve; });
+    clearTimeout(timer);
     return { keys: dtmf };
   },
   mute: () => setMuted(true),
