@@ -197,9 +197,9 @@ func TestLifecycleRuleConfiguresTheRoom(t *testing.T) {
 
 	require.NoError(t, c.Wait(ctx, fakemeta.StateActive), "answered, though nobody came")
 	requireOver(t, c)
+	g.nothingLeft(room)
 	require.Equal(t, "max_duration", g.record(c.ID()).GetEndReason())
 	require.Equal(t, "all", g.record(c.ID()).GetRule())
-	g.nothingLeft(room)
 }
 
 func TestLifecycleUserWhoHasNotAllowedCallsIsAsked(t *testing.T) {
