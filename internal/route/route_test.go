@@ -30,7 +30,9 @@ type node struct {
 	err     error
 }
 
-func (n *node) StartCallAffinity(context.Context, *connectorpb.StartCallRequest) float32 { return n.bid }
+func (n *node) StartCallAffinity(context.Context, *connectorpb.StartCallRequest) float32 {
+	return n.bid
+}
 
 func (n *node) StartCall(_ context.Context, req *connectorpb.StartCallRequest) (*connectorpb.StartCallResponse, error) {
 	n.started <- req
