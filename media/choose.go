@@ -53,6 +53,9 @@ func (l *Line) acceptLocked(s *Source, p *rtp.Packet, now time.Duration) error {
 		return nil
 	}
 	if l.keyingLocked() {
+		if s.past != nil {
+			s.past.use() // it is not to be heard later either
+		}
 		l.counters.keyed.Add(1)
 		return nil
 	}

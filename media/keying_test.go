@@ -157,6 +157,36 @@ func TestEventsTakeThePlaceOfAMix(t *testing.T) {
 	})
 }
 
+// A line that can mix keeps what came last, to play the beginning of what a source says. What was said during a key is no
+// beginning of what is said after it.
+func TestWhatIsSaidDuringAKeyIsNotHeardLater(t *testing.T) {
+	for name, mode := range map[string]media.Mode{"relayed": media.ModeAuto, "mixed": media.ModeTranscode} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &studio{dst: &recorder{}, pacer: media.NewPacer(1)}
+				defer s.pacer.Close()
+				s.line = media.NewLine(s.dst, media.LineOptions{Pacer: s.pacer, Codecs: &fakeCodecs{}, Mode: mode})
+				s.line.Open()
+				s.pass(100 * time.Millisecond)
+				require.NoError(t, s.line.SendKeys(keysOf(t, "5"), media.KeyEvents))
+				a := newSpeaker(s, 1)
+				s.together(t, 30, a)
+				s.line.Close()
+				st := s.line.Stats()
+				require.InDelta(t, 8, st.Keyed, 1)
+				require.Zero(t, st.Unheard)
+				require.EqualValues(t, 30, offered(&st))
+				require.Greater(t, s.heardOf(1)[0], int(st.Keyed))
+			})
+		})
+	}
+}
+
+// offered is how many packets of sources were counted.
+func offered(st *media.LineStats) uint64 {
+	return st.Relayed + st.Voiced + st.Pauses + st.Unheard + st.Muted + st.Shut + st.Garbage + st.Late + st.Ahead + st.Keyed
+}
+
 // Tones are heard out of a silent line, in place of a voice that is relayed, and in place of a mix; what follows is the
 // voice as before.
 func TestKeysAsTones(t *testing.T) {
@@ -258,15 +288,18 @@ func TestKeysAmongVoices(t *testing.T) {
 			s.line = media.NewLine(s.dst, media.LineOptions{Pacer: s.pacer, Codecs: codecs, Mode: media.Mode(seed % 2)})
 			s.line.Open()
 			speakers := []*speaker{newSpeaker(s, 1), newSpeaker(s, 2)}
-			said := 0
+			said, sent := 0, 0
 			for range 400 {
 				for i, k := range speakers {
+					sent++
 					switch random.IntN(60) {
 					case 0:
 						k.pause(t)
 					case 1:
+						sent--
 						k.quiet(media.FrameDuration)
 					case 2:
+						sent--
 						k.SetMuted(i == 0)
 						k.SetMuted(false)
 					default:
@@ -285,6 +318,8 @@ func TestKeysAmongVoices(t *testing.T) {
 			st := s.line.Stats()
 			require.EqualValues(t, said, st.Keys, "seed %d", seed)
 			require.Zero(t, st.KeysCut)
+			require.EqualValues(t, sent, offered(&st), "seed %d", seed)
+			require.LessOrEqual(t, st.Unheard, uint64(sent))
 			_, events := requireKeyed(t, s.dst.all(), media.ClockRate)
 			require.Len(t, events, int(st.Events))
 			require.Zero(t, st.Events%7)
