@@ -145,10 +145,11 @@ func TestReportOfASenderFieldByField(t *testing.T) {
 	require.Nil(t, s.Report(7, 48000, arrivals), "nothing sent yet")
 	s.Take(1000, 48000, 60, arrivals)
 	s.Take(1960, 48000, 40, arrivals.Add(frame))
-	s.Take(1000, 48000, 60, arrivals.Add(frame)) // repeated
+	s.Take(1000, 48000, 60, arrivals.Add(frame))  // repeated
+	s.Take(1960, 48000, 4, arrivals.Add(2*frame)) // an event's packets have the timestamp of its beginning
 	now := arrivals.Add(frame + 500*time.Millisecond)
 	require.Equal(t, &rtcp.SenderReport{
-		SSRC: 7, NTPTime: reports.NTP(now), RTPTime: 1960 + 24000, PacketCount: 3, OctetCount: 160,
+		SSRC: 7, NTPTime: reports.NTP(now), RTPTime: 1960 + 24000, PacketCount: 4, OctetCount: 164,
 	}, s.Report(7, 48000, now))
 	require.NotNil(t, s.Report(7, 48000, now), "sent since the last report but one")
 	require.Nil(t, s.Report(7, 48000, now), "no sender any more")

@@ -24,8 +24,8 @@ func (s *Sent) Take(timestamp, rate uint32, size int, now time.Time) {
 	defer s.mu.Unlock()
 	s.packets++
 	s.octets += uint32(size)
-	if behind := int32(s.timestamp - timestamp); s.packets > 1 && behind > 0 && uint32(behind) < rate {
-		return // repeated or out of order: the newest one tells the time
+	if behind := int32(s.timestamp - timestamp); s.packets > 1 && behind >= 0 && uint32(behind) < rate {
+		return // repeated, out of order, or more of an event: the first one of the newest time tells it
 	}
 	s.timestamp, s.at = timestamp, now
 }
