@@ -49,7 +49,7 @@ livekit_connector_events_queued 100
 func TestEndWaitsForEventsAndHurries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		to := &receiver{}
-		up := time.Now().Add(2 * time.Minute)
+		up := time.Now().Add(2*time.Minute + 500*time.Millisecond) // after the third attempt
 		to.answer = func(context.Context, post) (int, http.Header, error) {
 			if time.Now().Before(up) {
 				return 503, http.Header{"Retry-After": {"60"}}, nil
