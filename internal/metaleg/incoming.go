@@ -67,6 +67,7 @@ func (l *Leg) receive(raw []byte) {
 	switch uint32(pkt.PayloadType) {
 	case types & 0xFF:
 	case types >> 8:
+		l.times.in.Store(now.UnixNano())
 		// All packets of a key press have one timestamp, so they tell no jitter.
 		l.reception.Take(pkt.SSRC, pkt.SequenceNumber, pkt.Timestamp, 0, now)
 		events.take(pkt.SequenceNumber)
@@ -78,15 +79,12 @@ func (l *Leg) receive(raw []byte) {
 	}
 	l.counters.receivedPackets.Add(1)
 	l.counters.receivedBytes.Add(uint64(len(pkt.Payload)))
-	l.times.audioIn.Store(now.UnixNano())
+	l.times.in.Store(now.UnixNano())
 	if l.times.rtpIn.nanos.Load() == 0 && l.times.rtpIn.mark() {
 		close(l.firstAudio)
 	}
 	l.reception.Take(pkt.SSRC, pkt.SequenceNumber, pkt.Timestamp, l.Codec().ClockRate(), now)
-	if !events.close(&pkt.Header) {
-		l.counters.late.Add(1)
-		return
-	}
+	events.close(&pkt.Header)
 	w := l.sink.Load()
 	if w == nil {
 		l.counters.noSink.Add(1)
@@ -102,43 +100,57 @@ func (l *Leg) receive(raw []byte) {
 // audio alone would take each key press for a burst of loss.
 type eventGap struct {
 	started bool
-	newest  uint16 // as Meta numbered it
-	taken   uint16 // how many events lie before newest
-	after   uint16 // the audio from here on is numbered with taken
-	guarded bool   // after is set
+	newest  uint16               // as Meta numbered it
+	taken   uint16               // how many events' numbers the audio does not have
+	events  [reorderLimit]uint16 // the newest of them, a ring; audio from before them may come after them
+	kept    int                  // ever put into events since it was empty
 }
 
-// take notes an event. One that does not come next leaves its hole: the audio
-// around it went on already.
+// reorderLimit is how many packets back or ahead still is reordering or loss and not a restart.
+const reorderLimit = 100
+
+// take notes an event. Audio that is missing before it stays missing, or comes late and finds its number. An event
+// leaves its hole if it comes late itself: the audio after it went on already.
 func (g *eventGap) take(seq uint16) {
-	if g.started && seq != g.newest+1 {
+	if ahead := int16(seq - g.newest); g.started && (ahead <= 0 || ahead > reorderLimit) {
 		return
 	}
 	if g.started {
 		g.taken++
+		g.events[g.kept%reorderLimit] = seq
+		g.kept++
 	}
-	g.started, g.newest, g.after, g.guarded = true, seq, seq+1, true
+	g.started, g.newest = true, seq
 }
 
-// close renumbers audio. It reports false for a packet from before the last event
-// that comes after it: its number is gone.
-func (g *eventGap) close(h *rtp.Header) bool {
+// close renumbers audio.
+func (g *eventGap) close(h *rtp.Header) {
 	seq := h.SequenceNumber
-	switch ahead := int16(seq - g.newest); {
-	case !g.started || ahead > 0:
+	if !g.started || int16(seq-g.newest) > 0 {
 		g.started, g.newest = true, seq
-	case g.guarded && int16(seq-g.after) < 0 && ahead > -reorderLimit:
-		return false
 	}
-	if ahead := int16(seq - g.after); ahead > reorderLimit || ahead < -reorderLimit {
-		g.guarded = false // far from it: never mind
-	}
-	h.SequenceNumber = seq - g.taken
-	return true
+	h.SequenceNumber = seq - g.taken + g.later(seq)
 }
 
-// reorderLimit is how many packets back still is reordering and not a restart.
-const reorderLimit = 100
+// later is how many of the events that were taken come after audio.
+func (g *eventGap) later(seq uint16) (n uint16) {
+	if g.kept == 0 {
+		return 0
+	}
+	switch ahead := int16(seq - g.events[(g.kept-1)%reorderLimit]); {
+	case ahead > reorderLimit || ahead < -reorderLimit:
+		g.kept = 0 // far from them: never mind
+		return 0
+	case ahead > 0:
+		return 0
+	}
+	for _, event := range g.events[:min(g.kept, reorderLimit)] {
+		if int16(event-seq) > 0 {
+			n++
+		}
+	}
+	return n
+}
 
 // receiveRTCP takes one packet of a compound, which Pion hands to every SSRC that it
 // is about: to Meta's that it comes from, to ours that it tells of.

@@ -56,6 +56,8 @@ func TestEventsGoBothWays(t *testing.T) {
 				}
 			}
 			l.SetKeys(nil)
+			require.Zero(t, l.Times().FirstRTPIn, "no audio")
+			require.NotZero(t, l.Times().LastRTPIn, "a phone that sends a key in place of the audio has not stopped sending")
 
 			require.ErrorIs(t, l.WriteRTP(event(1, 1, 10, 0, 160)), metaleg.ErrGateShut)
 			l.Open()

@@ -167,35 +167,59 @@ func TestEventGapClosesTheHolesOfKeyPresses(t *testing.T) {
 	for i, step := range []struct {
 		seq   uint16
 		event bool
-		want  int // -1: dropped
+		want  uint16
 	}{
 		{65530, false, 65530},
 		{65531, event, 0},
 		{65532, event, 0},
 		{65533, false, 65531},
-		{65529, false, -1}, // from before the key, after it
+		{65529, false, 65529}, // from before the key, after it
 		{65535, false, 65533},
 		{65534, false, 65532}, // reordered
 		{0, event, 0},
 		{2, false, 65535}, // 1 is lost, and stays so
 		{1, event, 0},     // it was an event, too late to matter
 		{3, false, 0},
-		{103, false, 100},
-		{102, false, 99},
-		{40000, false, 39997}, // a jump is not ours
-		{39000, false, 38997},
+		{6, event, 0}, // 4 and 5 are missing
+		{7, event, 0},
+		{8, false, 3},
+		{4, false, 1}, // comes late, and finds its number
+		{11, event, 0},
+		{9, false, 4},
+		{5, false, 2},
+		{12, false, 6}, // 10 is lost: one number, not two
+		{112, false, 106},
+		{111, false, 105},
+		{40000, false, 39994}, // a jump is not ours
+		{39000, false, 38994},
+		{20000, event, 0},
+		{39001, false, 38995},
 	} {
 		if step.event {
 			g.take(step.seq)
 			continue
 		}
 		h := rtpHeader(step.seq)
-		ok := g.close(&h)
-		require.Equal(t, step.want >= 0, ok, "step %d", i)
-		if ok {
-			require.EqualValues(t, step.want, h.SequenceNumber, "step %d", i)
-		}
+		g.close(&h)
+		require.Equal(t, step.want, h.SequenceNumber, "step %d", i)
 	}
+}
+
+// A key that is held for long is more events than are remembered.
+func TestEventGapOfAKeyThatIsHeld(t *testing.T) {
+	var g eventGap
+	number := func(seq uint16) uint16 {
+		h := rtpHeader(seq)
+		g.close(&h)
+		return h.SequenceNumber
+	}
+	require.EqualValues(t, 1, number(1))
+	for seq := range uint16(1000) {
+		g.take(3 + seq) // 2 is missing
+	}
+	require.EqualValues(t, 3, number(1003))
+	require.EqualValues(t, 4, number(1004))
+	require.Zero(t, testing.AllocsPerRun(100, func() { g.take(g.newest + 1) }))
 }
 
 func rtpHeader(seq uint16) rtp.Header { return rtp.Header{Version: 2, SequenceNumber: seq} }

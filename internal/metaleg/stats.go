@@ -16,7 +16,7 @@ type Times struct {
 	Opened       time.Time // Open was called
 	FirstRTPIn   time.Time // first audio packet from Meta
 	FirstRTPOut  time.Time // first packet to Meta
-	LastRTPIn    time.Time // newest audio packet from Meta
+	LastRTPIn    time.Time // newest packet from Meta, of audio or of a key that is held in its place
 	LastRTPOut   time.Time // newest packet to Meta
 	LastReport   time.Time // Meta last told what it receives of us
 }
@@ -44,7 +44,6 @@ type Stats struct {
 	Malformed      uint64 // not RTP, or no event
 	NoSink         uint64 // audio that came before SetSink
 	SinkErrors     uint64 // audio that the sink refused
-	Late           uint64 // audio from before a key press that came after it
 }
 
 // moment is a time that is set once, by whoever comes first.
@@ -60,14 +59,14 @@ func (m *moment) time() time.Time { return instant(&m.nanos) }
 type times struct {
 	created, described, answered, ice, connected, opened, rtpIn, rtpOut moment
 	received                                                            atomic.Int64 // Unix nanoseconds of the last RTP or RTCP
-	audioIn, audioOut, report                                           atomic.Int64 // of the newest ones, likewise
+	in, audioOut, report                                                atomic.Int64 // of the newest ones, likewise
 }
 
 type counters struct {
 	sentPackets, sentBytes, receivedPackets, receivedBytes, receivedRTCP atomic.Uint64
 	gated, notConnected, writeErrors                                     atomic.Uint64
 	events, presses, otherEvents                                         atomic.Uint64
-	unknownPayload, malformed, noSink, sinkErrors, late                  atomic.Uint64
+	unknownPayload, malformed, noSink, sinkErrors                        atomic.Uint64
 }
 
 // Times returns what has happened so far. Safe to call from any goroutine.
@@ -77,7 +76,7 @@ func (l *Leg) Times() Times {
 		Created: t.created.time(), Described: t.described.time(), Answered: t.answered.time(),
 		ICEConnected: t.ice.time(), Connected: t.connected.time(), Opened: t.opened.time(),
 		FirstRTPIn: t.rtpIn.time(), FirstRTPOut: t.rtpOut.time(),
-		LastRTPIn: instant(&t.audioIn), LastRTPOut: instant(&t.audioOut), LastReport: instant(&t.report),
+		LastRTPIn: instant(&t.in), LastRTPOut: instant(&t.audioOut), LastReport: instant(&t.report),
 	}
 }
 
@@ -90,7 +89,7 @@ func (l *Leg) Stats() Stats {
 		ReceivedRTCP: c.receivedRTCP.Load(),
 		Gated:        c.gated.Load(), NotConnected: c.notConnected.Load(), WriteErrors: c.writeErrors.Load(),
 		Events: c.events.Load(), Presses: c.presses.Load(), OtherEvents: c.otherEvents.Load(), UnknownPayload: c.unknownPayload.Load(), Malformed: c.malformed.Load(),
-		NoSink: c.noSink.Load(), SinkErrors: c.sinkErrors.Load(), Late: c.late.Load(),
+		NoSink: c.noSink.Load(), SinkErrors: c.sinkErrors.Load(),
 	}
 }
 
