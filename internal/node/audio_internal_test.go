@@ -8,6 +8,7 @@ import (
 
 	"github.com/livekit-connector/livekit-connector/internal/call"
 	"github.com/livekit-connector/livekit-connector/media"
+	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
 )
 
 func TestCallChoosesItsMode(t *testing.T) {
@@ -18,8 +19,8 @@ func TestCallChoosesItsMode(t *testing.T) {
 		want       media.Mode
 	}{
 		"nothing said":                    {nil, media.ModeTranscode, media.ModeTranscode},
-		"transcode":                       {map[string]string{AttributeMedia: "transcode"}, media.ModeAuto, media.ModeTranscode},
-		"auto, against the connector's":   {map[string]string{AttributeMedia: "auto"}, media.ModeTranscode, media.ModeAuto},
+		"transcode":                       {map[string]string{connectorpb.AttributeMedia: "transcode"}, media.ModeAuto, media.ModeTranscode},
+		"auto, against the connector's":   {map[string]string{connectorpb.AttributeMedia: "auto"}, media.ModeTranscode, media.ModeAuto},
 		"something else among attributes": {map[string]string{"media": "transcode"}, media.ModeAuto, media.ModeAuto},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -31,7 +32,7 @@ func TestCallChoosesItsMode(t *testing.T) {
 		})
 	}
 	for _, wrong := range []string{"", "Transcode", "relay"} {
-		_, err := n.audio(map[string]string{AttributeMedia: wrong})
+		_, err := n.audio(map[string]string{connectorpb.AttributeMedia: wrong})
 		var coded psrpc.Error
 		require.ErrorAs(t, err, &coded)
 		require.Equal(t, psrpc.InvalidArgument, coded.Code())

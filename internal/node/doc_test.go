@@ -19,7 +19,7 @@ func TestTheManualKnowsEveryAttributeAndKey(t *testing.T) {
 	for _, name := range []string{
 		attributeCallID, attributeDirection, attributePhoneNumberID, attributePhoneNumber, attributeUserID, attributeCTAPayload,
 		attributeDeeplinkPayload, attributeRequestTime, call.AttributeStatus, call.AttributeAnswerTime, call.AttributeEndReason,
-		call.AttributeEndCode, call.StatusDialing, call.StatusRinging, call.StatusActive, call.StatusHangup, AttributeMedia,
+		call.AttributeEndCode, call.StatusDialing, call.StatusRinging, call.StatusActive, call.StatusHangup, connectorpb.AttributeMedia,
 		connectorpb.AttributeRecording, connectorpb.AttributeTranscription, connectorpb.AttributeRecipient,
 		metaRemedy, metaRetryAfter, metaPermissionRequest, metaPermissionMessage, metaPermissionCode,
 		requestSent, requestOff, requestTooSoon, requestFailed,

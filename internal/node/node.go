@@ -49,7 +49,7 @@ type Options struct {
 	Graph *whatsapp.Client
 	// Pacer paces all streams to Meta. The node does not close it.
 	Pacer *media.Pacer
-	// Audio says how calls treat audio. A call's participant attribute AttributeMedia overrides its mode.
+	// Audio says how calls treat audio. A call's participant attribute connectorpb.AttributeMedia overrides its mode.
 	Audio call.Audio
 	// Keys says what becomes of keys that a room presses for its phone.
 	Keys     call.KeyMode

@@ -1,9 +1,6 @@
 package node
 
 import (
-	"encoding/json"
-	"errors"
-	"io"
 	"strings"
 	"unicode/utf8"
 
@@ -49,7 +46,7 @@ func (n *Node) orders(attributes map[string]string, d call.Direction) (orders, e
 		if !asked {
 			continue
 		}
-		capture, err := readCapture(text)
+		capture, err := whatsapp.ParseCapture(text)
 		if err != nil {
 			return orders{}, psrpc.NewErrorf(psrpc.InvalidArgument, `participant attribute %s: %v: want JSON such as `+
 				`{"purpose": "quality assurance", "announcement_language": "en_US"}, or {"status": "DISABLED"}`, c.attribute, err)
@@ -69,49 +66,6 @@ func (n *Node) orders(attributes map[string]string, d call.Direction) (orders, e
 	}
 	o.recipient = recipient
 	return o, nil
-}
-
-// readCapture returns nil if the text says that nothing is to be captured.
-func readCapture(text string) (*whatsapp.Capture, error) {
-	var c struct {
-		Status   *string `json:"status"`
-		Purpose  string  `json:"purpose"`
-		Language string  `json:"announcement_language"`
-	}
-	d := json.NewDecoder(strings.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil {
-		return nil, plainJSONError(err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("there is something behind the JSON object")
-	}
-	capture := whatsapp.Capture{Status: "ENABLED", Purpose: c.Purpose, AnnouncementLanguage: c.Language}
-	if c.Status != nil {
-		capture.Status = *c.Status
-	}
-	if err := capture.Validate("it"); err != nil {
-		return nil, errors.New(strings.TrimPrefix(err.Error(), whatsapp.ErrInvalidRequest.Error()+": "))
-	}
-	if capture.Status == "DISABLED" {
-		return nil, nil
-	}
-	return &capture, nil
-}
-
-// plainJSONError says what is wrong without the decoder's own vocabulary.
-func plainJSONError(err error) error {
-	var kind *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &kind) && kind.Field != "":
-		return errors.New(kind.Field + " must be text")
-	case errors.As(err, &kind):
-		return errors.New("it is not a JSON object")
-	case strings.HasPrefix(err.Error(), "json: unknown field"):
-		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
-	default:
-		return errors.New("it is not JSON")
-	}
 }
 
 // validRecipient keeps out what is no ID, such as a phone number in the wrong place.

@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"math"
@@ -11,12 +10,7 @@ import (
 	"time"
 
 	"github.com/livekit/protocol/livekit"
-	"go.yaml.in/yaml/v3"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
-
-	"github.com/livekit-connector/livekit-connector/internal/settings"
 )
 
 var (
@@ -179,6 +173,7 @@ func (b *builder) people(key string, in *ruleInFile, r *rule) {
 			b.problem(at, "attributes that begin with whatsapp. are the connector's own")
 		}
 		t := b.text(at, in.Participant.Attributes[name], plain, maxAttributes)
+		b.order(at, name, &t)
 		r.attributes[name] = t
 		size += len(name) + t.worst()
 	}
@@ -244,68 +239,4 @@ func (b *builder) units(key string, d *time.Duration, unit time.Duration) uint32
 		return 0
 	}
 	return uint32(*d / unit)
-}
-
-// message reads a part of LiveKit's API in its JSON form, as a document writes it.
-func (b *builder) message(key string, n *yaml.Node, m proto.Message) {
-	var tree any
-	if err := n.Decode(&tree); err != nil {
-		b.problem(key, "%s", strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\n", " "), "yaml: "))
-		return
-	}
-	bad := len(b.problems)
-	b.fields(key, n, m.ProtoReflect().Descriptor())
-	if len(b.problems) > bad {
-		return
-	}
-	text, err := json.Marshal(tree)
-	if err != nil {
-		b.problem(key, "want keys that are text")
-		return
-	}
-	if err := protojson.Unmarshal(text, m); err != nil {
-		// Its text begins with "proto:", a space of either kind and a place in the JSON that nobody wrote.
-		text := err.Error()
-		if _, after, ok := strings.Cut(text, "): "); ok {
-			text = after
-		}
-		b.problem(key, "%s", strings.TrimSpace(strings.TrimPrefix(text, "proto:")))
-	}
-}
-
-// fields complains about keys that a message does not have, each with its line. n holds no cycle: it has been decoded.
-func (b *builder) fields(key string, n *yaml.Node, d protoreflect.MessageDescriptor) {
-	if n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
-	if n.Kind == yaml.SequenceNode {
-		for i, item := range n.Content {
-			b.fields(fmt.Sprintf("%s[%d]", key, i), item, d)
-		}
-		return
-	}
-	if n.Kind != yaml.MappingNode {
-		return
-	}
-	known := make([]string, 0, 2*d.Fields().Len())
-	for i := range d.Fields().Len() {
-		known = append(known, d.Fields().Get(i).TextName())
-	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		name := n.Content[i].Value
-		at := key + "." + name
-		f := d.Fields().ByTextName(name)
-		if f == nil {
-			f = d.Fields().ByJSONName(name)
-		}
-		if f == nil {
-			b.problems = append(b.problems, &settings.KeyError{
-				Where: fmt.Sprintf("%s:%d", b.name, n.Content[i].Line), Key: at, Text: "unknown key" + settings.Suggest(name, known),
-			})
-			continue
-		}
-		if f.Message() != nil && !f.IsMap() {
-			b.fields(at, n.Content[i+1], f.Message())
-		}
-	}
 }

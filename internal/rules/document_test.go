@@ -92,7 +92,7 @@ f:37: rules[2].answer_alone: has no effect without wait_until_answered: true, or
 f:40: rules[3].room: has no effect in a rule with reject: true
 f:41: rules[3].agents: has no effect in a rule with reject: true
 f:44: rules[4].participant.identity: two callers in one room would throw each other out: use {random}, {callHash}, {callID}, {from} or {fromUserID} in it or in the room's name
-f:43: rules[4].room.egress: invalid value for string field layout: [`)
+f:43: rules[4].room.egress: invalid value for string field layout`)
 }
 
 func TestWhatIsNoRulesFile(t *testing.T) {
@@ -121,6 +121,55 @@ func TestWhatIsNoRulesFile(t *testing.T) {
 }
 
 func cutTo(text string, n int) string { return text[:min(n, len(text))] }
+
+// The keys of a storage stand among the values of an egress.
+func TestProblemsQuoteNoValueOfAnEgress(t *testing.T) {
+	for text, want := range map[string]string{
+		`file_outputs: [{filepath: x, s3: {secret: 7730012345}}]`:            "f:1: rules[0].room.egress.room.file_outputs[0].s3.secret: want text: put it into quotes",
+		`file_outputs: [{s3: &k {secret: [7730012345]}}]`:                    "f:1: rules[0].room.egress: invalid value for string field secret",
+		`file_outputs: [{s3: {access_key: {k: 7730012345}}}]`:                "f:1: rules[0].room.egress: invalid value for string field accessKey",
+		`file_outputs: [{s3: {secret: !!int "k7730012345"}}]`:                "f:1: rules[0].room.egress: has a value that is not what its tag says",
+		`file_outputs: [{s3: "7730012345"}]`:                                 "f:1: rules[0].room.egress: is not what LiveKit's API has there",
+		`file_outputs: [{file_type: "7730012345"}]`:                          "f:1: rules[0].room.egress: invalid value for enum field fileType",
+		`file_outputs: [{s3: {secret: "7730012345"}, gcp: {bucket: b}}]`:     `f:1: rules[0].room.egress: error parsing "s3", oneof livekit.EncodedFileOutput.output is already set`,
+		`segment_outputs: [{s3: {secret: "7730012345", metadata: {a: {}}}}]`: "f:1: rules[0].room.egress: invalid value for string field value",
+		`image_outputs: [{filename_prefix: 2026-01-01}]`:                     "f:1: rules[0].room.egress.room.image_outputs[0].filename_prefix: want text: put it into quotes",
+	} {
+		_, err := rules.Parse("f", []byte("rules: [{room: {egress: {room: {"+text+"}}}}]"))
+		require.EqualError(t, err, want, text)
+	}
+}
+
+// A wrong order would have every call of the rule refused.
+func TestOrdersAreCheckedAtLoad(t *testing.T) {
+	attribute := func(name, text string) error {
+		_, err := rules.Parse("f", []byte("rules: [{participant: {attributes: {"+name+": '"+text+"'}}}]"))
+		return err
+	}
+	for _, right := range [][2]string{
+		{"lk.connector.media", "auto"},
+		{"lk.connector.media", "transcode"},
+		{"lk.connector.recording", `{"purpose": "quality assurance", "announcement_language": "en_US"}`},
+		{"lk.connector.transcription", `{"status": "DISABLED"}`},
+		{"lk.agent", "mine"},
+	} {
+		require.NoError(t, attribute(right[0], right[1]), right)
+	}
+	for _, wrong := range [][3]string{
+		{"lk.connector.media", "transcoded", "want auto or transcode"},
+		{"lk.connector.media", "{name}", "want fixed text, without placeholders"},
+		{"lk.connector.recording", "true", "it is not a JSON object: want JSON such as"},
+		{"lk.connector.recording", `{"purpose": "x"}`, "it needs a purpose and an announcement_language"},
+		{"lk.connector.transcription", `{"purpose": "{name}", "announcement_language": "en_US"}`, "want fixed text, without placeholders"},
+		{"lk.connector.recipient", "US.1349", "belongs to DialWhatsAppCall alone"},
+		{"lk.connector.recordin", "{}", "are the connector's own, did you mean lk.connector.recording?"},
+		{"lk.connector.answerTime", "now", "are the connector's own"},
+	} {
+		err := attribute(wrong[0], wrong[1])
+		require.ErrorContains(t, err, "f:1: rules[0].participant.attributes."+wrong[0]+": ")
+		require.ErrorContains(t, err, wrong[2])
+	}
+}
 
 func TestWhatIsTooLong(t *testing.T) {
 	var many strings.Builder

@@ -11,3 +11,7 @@ const (
 	// AttributeRecipient is the business-scoped user ID of whom to dial, where no phone number is known.
 	AttributeRecipient = "lk.connector.recipient"
 )
+
+// AttributeMedia is the participant attribute by which the request for a call chooses its mode: "auto" or "transcode",
+// as the configuration's media.mode. The room sees it like every attribute.
+const AttributeMedia = "lk.connector.media"
