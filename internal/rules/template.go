@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -35,14 +36,17 @@ var placeholders = []string{
 // perCaller are those that differ between any two calls that may be held at once.
 var perCaller = []string{"callHash", "callID", "from", "fromUserID", "random"}
 
+// chosen are those that callers write: whoever knows a name can make one of them be that name.
+var chosen = []string{"ctaPayload", "deeplinkPayload", "name"}
+
 // form is how a value is written into a text.
 type form uint8
 
 const (
 	// plain text.
 	plain form = iota
-	// label: a name of a room or a participant. Letters, digits and . _ - + @ stay, anything else becomes a dash. What is
-	// empty becomes random: strangers who lack something must not meet in one room.
+	// label: a name of a room or a participant. Letters, digits and . _ - + @ stay, anything else becomes a dash. A value
+	// of which neither letter nor digit is left becomes random: strangers who lack something must not meet in one room.
 	label
 	// quoted: inside of a JSON string.
 	quoted
@@ -86,8 +90,12 @@ func newTemplate(text string, f form, limit int) (template, error) {
 	if i := strings.IndexFunc(text, func(r rune) bool { return unicode.IsControl(r) && (t.cuts() || r != '\n' && r != '\t') }); i >= 0 {
 		problems = append(problems, errors.New("holds a control character"))
 	}
-	if f == plain {
+	switch {
+	case f == plain:
 		problems = append(problems, t.detectJSON()...)
+	case t.isChosen():
+		problems = append(problems, errors.New(
+			"callers choose what is here, and with it any name that is in use: put text of your own, or {random}, beside it"))
 	}
 	if worst := t.worst(); worst > limit && !t.cuts() {
 		problems = append(problems, fmt.Errorf("may become %d bytes long, more than %d", worst, limit))
@@ -141,16 +149,20 @@ func (t *template) with(value string) string {
 	return strings.TrimSpace(b.String())
 }
 
+// marker stands for a value in a template that is tried out. Nobody writes it: it is of the private use area.
+const marker = "\ue000"
+
 // detectJSON has values escaped if the template is JSON: whoever calls must not write the members of an object.
 func (t *template) detectJSON() []error {
-	text := t.with("x")
+	text := t.with(marker)
 	if !strings.HasPrefix(text, "{") && !strings.HasPrefix(text, "[") {
 		return nil
 	}
+	var tree any
 	switch {
-	case json.Valid([]byte(text)):
+	case json.Unmarshal([]byte(text), &tree) == nil:
 		t.form = quoted
-		return nil
+		return nested(tree)
 	case json.Valid([]byte(t.with("0"))):
 		return []error{errors.New(`a placeholder in JSON must stand inside of quotes: {"key": "{name}"}`)}
 	case strings.HasPrefix(text, `{"`):
@@ -159,6 +171,40 @@ func (t *template) detectJSON() []error {
 		return nil
 	}
 }
+
+// nested complains about placeholders where escaping them once does not keep a value from being more than a value.
+func nested(tree any) []error {
+	var problems []error
+	switch v := tree.(type) {
+	case string:
+		text := strings.TrimSpace(v)
+		if strings.Contains(text, marker) && (strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[")) &&
+			(json.Valid([]byte(text)) || json.Valid([]byte(strings.ReplaceAll(text, marker, "0")))) {
+			problems = append(problems, errors.New("a placeholder must not stand in JSON that is text inside of JSON: it is escaped once only"))
+		}
+	case []any:
+		for _, item := range v {
+			problems = append(problems, nested(item)...)
+		}
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			if strings.Contains(key, marker) {
+				problems = append(problems, errors.New("a placeholder must not be a key of JSON: callers would choose what they say"))
+			}
+			problems = append(problems, nested(v[key])...)
+		}
+	}
+	return problems
+}
+
+// isChosen says whether callers write all of the text that counts.
+func (t *template) isChosen() bool {
+	return len(t.names()) > 0 && !slices.ContainsFunc(t.parts, func(p part) bool {
+		return p.name != "" && !slices.Contains(chosen, p.name) || strings.ContainsFunc(p.text, letterOrDigit)
+	})
+}
+
+func letterOrDigit(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
 
 // names lists the placeholders in the template.
 func (t *template) names() []string {
@@ -183,11 +229,11 @@ func (t *template) render(v *values) string {
 			b.WriteString(p.text)
 			continue
 		}
-		value := v.of[p.name]
-		if value == "" && t.form == label {
+		value := clean(v.of[p.name], maxValue, t.form)
+		if t.form == label && !strings.ContainsFunc(value, letterOrDigit) {
 			value = v.of["random"]
 		}
-		b.WriteString(clean(value, maxValue, t.form))
+		b.WriteString(value)
 	}
 	text := b.String()
 	if !t.cuts() || len(text) <= t.limit {
@@ -262,7 +308,7 @@ func one(r rune, f form) string {
 	}
 	switch f {
 	case label:
-		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._-+@", r) {
+		if !letterOrDigit(r) && !strings.ContainsRune("._-+@", r) {
 			return "-"
 		}
 	case quoted:

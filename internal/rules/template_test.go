@@ -29,10 +29,12 @@ func TestNamesAreSafe(t *testing.T) {
 		"call ID":           {"wa-{callID}", rules.Call{CallID: "wacid.HBg+a/b=="}, `^wa-wacid\.HBg\+a-b$`},
 		"number":            {"{from}", rules.Call{From: "15550001111"}, `^15550001111$`},
 		"hidden number":     {"caller-{from}", rules.Call{}, `^caller-[a-z2-7]{16}$`},
-		"no payload":        {"{ctaPayload}", rules.Call{}, `^[a-z2-7]{16}$`},
+		"no payload":        {"p-{ctaPayload}", rules.Call{}, `^p-[a-z2-7]{16}$`},
+		"only padding":      {"p-{ctaPayload}", rules.Call{CTAPayload: "=="}, `^p-[a-z2-7]{16}$`},
+		"only signs":        {"caller-{name}", rules.Call{Name: "🙂🙂"}, `^caller-[a-z2-7]{16}$`},
 		"nothing to hash":   {"{callHash}", rules.Call{}, `^[a-z2-7]{16}$`},
-		"strange name":      {"{name}", rules.Call{Name: "Zoë\x00\x1b[31m/..\\🙂"}, `^Zoë---31m-\.\.--$`},
-		"broken characters": {"{name}", rules.Call{Name: "a\xffb"}, `^a-b$`},
+		"strange name":      {"n-{name}", rules.Call{Name: "Zoë\x00\x1b[31m/..\\🙂"}, `^n-Zoë---31m-\.\.--$`},
+		"broken characters": {"n-{name}", rules.Call{Name: "a\xffb"}, `^n-a-b$`},
 		"words with braces": {"{{random}}-{}-{ x }-{{", rules.Call{}, `^\{random\}-\{\}-\{ x \}-\{\{$`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -72,6 +74,44 @@ func TestCallersCannotWriteJSON(t *testing.T) {
 	}
 	out := decide(t, "participant.metadata", `caller {name}, "quoted"`, rules.Call{Name: `a"b` + "\n"})
 	require.Equal(t, `caller a"b , "quoted"`, out.Accept.ParticipantMetadata, "text is not JSON")
+}
+
+func TestCallersCannotWriteJSONInsideOfJSON(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"a": "{\"name\": \"{name}\"}"}`:            "is text inside of JSON",
+		`{"a": {"b": ["{\"id\": {from}}"]}}`:         "is text inside of JSON",
+		`{"a": " [\"{name}\"]"}`:                     "is text inside of JSON",
+		`{"{name}": true}`:                           "must not be a key",
+		`{"{name}": "{\"name\": \"{ctaPayload}\"}"}`: "must not be a key",
+		`{"a": "{\"fixed\": 1}", "b": "{name}"}`:     "",
+		`{"a": "[caller] {name}", "b": "{{name}}"}`:  "",
+	} {
+		quoted, err := json.Marshal(text)
+		require.NoError(t, err)
+		_, err = rules.Parse("f", []byte("rules: [{participant: {metadata: "+string(quoted)+"}}]"))
+		if want == "" {
+			require.NoError(t, err, text)
+			continue
+		}
+		require.ErrorContains(t, err, want, text)
+	}
+}
+
+// Whoever knows the name of a room, or of somebody in it, could have himself put in that place.
+func TestCallersDoNotChooseWholeNames(t *testing.T) {
+	for text, refused := range map[string]bool{
+		"{ctaPayload}": true, "{name}": true, "-{deeplinkPayload}-{name}": true,
+		"promo-{ctaPayload}": false, "{ctaPayload}-{random}": false, "{from}": false, "lobby": false,
+	} {
+		for _, key := range []string{"room: {name", "participant: {identity"} {
+			_, err := rules.Parse("f", []byte("rules: [{"+key+": '"+text+"'}}]"))
+			if refused {
+				require.ErrorContains(t, err, "callers choose what is here", text)
+			} else {
+				require.NoError(t, err, text)
+			}
+		}
+	}
 }
 
 func TestTheSameRandomEverywhere(t *testing.T) {
