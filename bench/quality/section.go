@@ -196,8 +196,8 @@ func find(all []Result, path, cell string) Result {
 
 // plots show intelligibility by loss and by jitter.
 func plots(all []Result) []report.Plot {
-	loss := report.Plot{Name: "loss", Title: "Intelligibility by random loss", X: "loss, %", Y: "STOI"}
-	jitter := report.Plot{Name: "jitter", Title: "Intelligibility by jitter", X: "jitter, ms", Y: "STOI"}
+	loss := report.Plot{Name: "loss", Title: "Intelligibility by random loss", X: "loss, %", Y: "STOI", Near: true}
+	jitter := report.Plot{Name: "jitter", Title: "Intelligibility by jitter", X: "jitter, ms", Y: "STOI", Near: true}
 	delay := report.Plot{Name: "delay", Title: "Added delay by jitter, p95", X: "jitter, ms", Y: "delay, ms"}
 	var paths []string
 	for _, r := range all {

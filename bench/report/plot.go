@@ -16,7 +16,9 @@ type Plot struct {
 	Title, X, Y string
 	// LogX and LogY use logarithmic axes; values that are not positive are then left out.
 	LogX, LogY bool
-	Series     []Series
+	// Near lets a linear axis of Y begin near the lowest point rather than at zero.
+	Near   bool
+	Series []Series
 }
 
 // Series is one line of a Plot.
@@ -30,8 +32,8 @@ type Point struct{ X, Y float64 }
 
 // The drawing, in pixels.
 const (
-	plotWidth, plotHeight                            = 760, 440
-	marginLeft, marginRight, marginTop, marginBottom = 76, 176, 44, 56
+	plotWidth, plotHeight                            = 800, 440
+	marginLeft, marginRight, marginTop, marginBottom = 76, 216, 44, 56
 	ticksPerAxis                                     = 6
 )
 
@@ -56,6 +58,9 @@ func (a axis) at(v float64) float64 {
 func (p Plot) SVG() string {
 	x := p.axis(func(q Point) float64 { return q.X }, p.LogX, marginLeft, plotWidth-marginRight)
 	y := p.axis(func(q Point) float64 { return q.Y }, p.LogY, plotHeight-marginBottom, marginTop)
+	if p.Near && !p.LogY {
+		y = p.near(y)
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">`+"\n", plotWidth, plotHeight)
 	fmt.Fprintf(&b, `<rect width="%d" height="%d" fill="white"/>`+"\n", plotWidth, plotHeight)
@@ -116,6 +121,22 @@ func (p Plot) axis(value func(Point) float64, log bool, start, end float64) axis
 		a.to = a.from + 1
 	}
 	return a
+}
+
+// near makes y span the points alone, and a tenth more on either side.
+func (p Plot) near(y axis) axis {
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, s := range p.Series {
+		for _, q := range s.Points {
+			if p.visible(q) {
+				low, high = min(low, q.Y), max(high, q.Y)
+			}
+		}
+	}
+	if room := (high - low) / 10; room > 0 && !math.IsInf(room, 0) {
+		y.from, y.to = low-room, high+room
+	}
+	return y
 }
 
 // ticks are round values along the axis.

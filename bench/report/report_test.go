@@ -88,6 +88,9 @@ func TestPlotsOfAlmostNothingCanBeDrawn(t *testing.T) {
 		"no points": {Series: []report.Series{{Name: "a"}}},
 		"one point": {Series: []report.Series{{Points: []report.Point{{X: 3, Y: 0}}}}},
 		"log":       {LogX: true, LogY: true, Series: []report.Series{{Points: []report.Point{{X: 10, Y: 10}}}}},
+		"near one":  {Near: true, Series: []report.Series{{Points: []report.Point{{X: 3, Y: 5}}}}},
+		"near none": {Near: true},
+		"near":      {Near: true, Series: []report.Series{{Points: []report.Point{{X: 3, Y: .95}, {X: 4, Y: .99}}}}},
 		"negative":  {Series: []report.Series{{Points: []report.Point{{X: -3, Y: -10}, {X: 5, Y: -2}}}}},
 	} {
 		svg := p.SVG()
