@@ -117,7 +117,7 @@ func serve(c *app.Config, stderr io.Writer) int {
 		log.Error("cannot start", "error", err)
 		return exitFailed
 	}
-	connector, err := app.New(*c, app.Options{Logger: log, Registry: registry, Reload: reloads(c)})
+	connector, err := app.New(*c, app.Options{Logger: log, Registry: registry, Reload: reloads()})
 	if err != nil {
 		log.Error("cannot start", "error", err)
 		return exitFailed
@@ -135,11 +135,8 @@ func serve(c *app.Config, stderr io.Writer) int {
 	}
 }
 
-// reloads brings SIGHUP where there are rules to reload. Elsewhere it ends the process, as it always does.
-func reloads(c *app.Config) <-chan os.Signal {
-	if c.RulesFile == "" {
-		return nil
-	}
+// reloads brings SIGHUP. It is taken where there are no rules to reload, too: by default it ends the process and its calls.
+func reloads() <-chan os.Signal {
 	received := make(chan os.Signal, 1)
 	signal.Notify(received, syscall.SIGHUP)
 	return received

@@ -42,7 +42,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Registry collects the metrics that /metrics shows. Required.
 	Registry *prometheus.Registry
-	// Reload brings a signal when the rules file is to be read now. May be nil: it is read when it changes in any case.
+	// Reload brings a signal when the rules file is to be read now. May be nil: it is read when it changes in any case. Without
+	// a rules file what comes is taken and has no effect.
 	Reload <-chan os.Signal
 }
 

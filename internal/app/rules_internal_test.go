@@ -35,9 +35,25 @@ func TestSignalReadsTheRulesAnew(t *testing.T) {
 		require.NoError(t, os.WriteFile(name, []byte("rules: ["), 0o600))
 		_, err = a.newRules(nil, nil)
 		require.ErrorContains(t, err, name)
-		a.config.RulesFile = ""
-		file, err = a.newRules(signals, nil)
+	})
+}
+
+// By default SIGHUP ends a process, and its calls with it.
+func TestSignalWithoutRulesIsTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		a := &App{log: slog.New(slog.NewTextHandler(&log, nil))}
+		signals := make(chan os.Signal)
+		file, err := a.newRules(signals, nil)
 		require.NoError(t, err)
 		require.Nil(t, file)
+		signals <- syscall.SIGHUP
+		synctest.Wait()
+		require.Contains(t, log.String(), "rules_file is not set")
+		require.NoError(t, a.close())
+
+		_, err = a.newRules(nil, nil)
+		require.NoError(t, err)
+		require.Empty(t, a.closers, "nothing to wait for")
 	})
 }
