@@ -64,10 +64,10 @@ func (v *validation) numbers(c *WhatsAppConfig) {
 			v.add(key, "is no phone number ID of Meta's: want the ID, not the number")
 		}
 		if !printable.MatchString(n.AccessToken.Reveal()) {
-			v.add(key+".access_token", "want printable ASCII without spaces or line ends")
+			v.add(key+".access_token", "%s", errUnprintable)
 		}
 		if !printable.MatchString(n.AppSecret.Reveal()) {
-			v.add(key+".app_secret", "want printable ASCII without spaces or line ends")
+			v.add(key+".app_secret", "%s", errUnprintable)
 		}
 		if n.AccessToken == "" && n.AccessTokenFile+n.AccessTokenEnv == "" && n.AppSecret == "" && n.AppSecretFile+n.AppSecretEnv == "" {
 			v.add(key, "says nothing: want access_token, access_token_env or access_token_file, or the same of app_secret")

@@ -2,6 +2,7 @@ package app
 
 import (
 	"crypto/sha256"
+	"errors"
 	"log/slog"
 	"os"
 	"slices"
@@ -28,8 +29,8 @@ func newNumbers(c *WhatsAppConfig, log *slog.Logger) *numbers {
 		own := log.With("phoneNumberID", id, "name", n.Name)
 		ns.byID[id] = &number{
 			id: id, name: n.Name, version: c.version(n),
-			token:     newRotating(n.AccessToken, n.AccessTokenFile, own),
-			appSecret: newRotating(n.AppSecret, n.AppSecretFile, own),
+			token:     newNumberSecret(n.AccessToken, n.AccessTokenFile, own),
+			appSecret: newNumberSecret(n.AppSecret, n.AppSecretFile, own),
 		}
 	}
 	return ns
@@ -71,20 +72,38 @@ func (ns *numbers) AppSecrets() []string {
 
 // rotating is a secret that is fixed, or in a file that may change.
 type rotating struct {
-	log  *slog.Logger
-	file *settings.SecretFile // nil for one that is fixed
+	log    *slog.Logger
+	file   *settings.SecretFile // nil for one that is fixed
+	usable func(secret string) error
 
 	mu      sync.Mutex // guards the following fields
 	secret  settings.Secret
 	earlier [][sha256.Size]byte // of the file's secrets, the newest last
-	failing bool                // the file could not be read, and the log says so
+	failing bool                // the file could not be read or used, and the log says so
 }
+
+// errUnprintable is what is wrong with a token or a secret that no header could carry.
+var errUnprintable = errors.New("want printable ASCII without spaces or line ends")
 
 // earlierSecrets bounds how many replaced secrets are recognised.
 const earlierSecrets = 16
 
+// newNumberSecret is a secret of which a number has one: the file holds it and nothing else, as at start.
+func newNumberSecret(secret settings.Secret, file string, log *slog.Logger) *rotating {
+	return newUsable(secret, file, log, func(secret string) error {
+		if !printable.MatchString(secret) {
+			return errUnprintable
+		}
+		return nil
+	})
+}
+
 func newRotating(secret settings.Secret, file string, log *slog.Logger) *rotating {
-	r := &rotating{log: log, secret: secret}
+	return newUsable(secret, file, log, func(string) error { return nil })
+}
+
+func newUsable(secret settings.Secret, file string, log *slog.Logger, usable func(string) error) *rotating {
+	r := &rotating{log: log, secret: secret, usable: usable}
 	if file != "" {
 		r.file = settings.NewSecretFile(file, os.ReadFile)
 		r.current()
@@ -92,23 +111,26 @@ func newRotating(secret settings.Secret, file string, log *slog.Logger) *rotatin
 	return r
 }
 
-// current is the secret now. While its file cannot be read it is the one before.
+// current is the secret now. While its file cannot be read, or holds what is none, it is the one before.
 func (r *rotating) current() settings.Secret {
 	if r.file == nil {
 		return r.secret
 	}
 	secret, err := r.file.Secret()
+	if err == nil {
+		err = r.usable(secret.Reveal())
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if failed := err != nil; failed != r.failing {
 		r.failing = failed
 		if failed {
-			r.log.Error("cannot read a secret: the one before stays in use", "file", r.file.Name(), "error", err)
+			r.log.Error("cannot use a secret: the one before stays in use", "file", r.file.Name(), "error", err)
 		} else {
-			r.log.Info("secret can be read again", "file", r.file.Name())
+			r.log.Info("secret can be used again", "file", r.file.Name())
 		}
 	}
-	if secret == "" || secret == r.secret {
+	if err != nil || secret == r.secret {
 		return r.secret
 	}
 	if r.secret != "" {

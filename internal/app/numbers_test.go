@@ -123,11 +123,16 @@ func TestRotatedTokens(t *testing.T) {
 		require.Equal(t, "EAAtwo", now())
 		time.Sleep(2 * time.Second) // fake time
 		require.Equal(t, "EAAtwo", now())
-		require.Equal(t, 1, strings.Count(log.String(), "cannot read a secret"))
-		write("EAAthree")
+		require.Equal(t, 1, strings.Count(log.String(), "cannot use a secret"))
+		for _, unusable := range []string{"", " \n", "EAAone EAAtwo", "EAA\nthree", "EAAth\xffree"} {
+			write(unusable)
+			require.Equal(t, "EAAtwo", now(), "%q is no token", unusable)
+		}
+		require.Equal(t, 1, strings.Count(log.String(), "cannot use a secret"), "told once, whatever is the matter")
+		write(" EAAthree \r\n")
 		require.Equal(t, "EAAthree", now())
 		require.Equal(t, "EAAthree", renewed("100", "EAAone"))
-		require.Contains(t, log.String(), "can be read again")
+		require.Contains(t, log.String(), "can be used again")
 		require.NotContains(t, log.String(), "EAA")
 	})
 }

@@ -192,8 +192,8 @@ func (l *loader) readSecret(v reflect.Value, name, key, where string) {
 		l.problems = append(l.problems, &KeyError{Where: where, Key: key, Text: err.Error()})
 		return
 	}
-	text := strings.TrimRight(string(content), "\r\n")
-	if strings.TrimSpace(text) == "" {
+	text := trimSecret(content)
+	if text == "" {
 		l.problems = append(l.problems, &KeyError{Where: where, Key: key, Text: name + " is empty"})
 		return
 	}

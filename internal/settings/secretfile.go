@@ -25,6 +25,9 @@ type readSecret struct {
 	at   time.Time
 }
 
+// trimSecret takes off what editors and echo put around a secret.
+func trimSecret(content []byte) string { return strings.TrimSpace(string(content)) }
+
 // NewSecretFile returns the secret in the named file; read is os.ReadFile. Nothing is read yet.
 func NewSecretFile(name string, read func(name string) ([]byte, error)) *SecretFile {
 	return &SecretFile{name: name, read: read}
@@ -33,7 +36,7 @@ func NewSecretFile(name string, read func(name string) ([]byte, error)) *SecretF
 // Name is the file's name.
 func (f *SecretFile) Name() string { return f.name }
 
-// Secret is what the file holds now, give or take a second, without line ends behind it. While the file cannot be read or
+// Secret is what the file holds now, give or take a second, without blanks and line ends around it. While the file cannot be read or
 // is empty, it is what the file held before, with the error.
 func (f *SecretFile) Secret() (Secret, error) {
 	last := f.last.Load()
@@ -44,11 +47,11 @@ func (f *SecretFile) Secret() (Secret, error) {
 	}
 	next := &readSecret{at: time.Now(), text: last.text}
 	content, err := f.read(f.name)
-	text := strings.TrimRight(string(content), "\r\n")
+	text := trimSecret(content)
 	switch {
 	case err != nil:
 		next.err = fmt.Errorf("read secret: %w", err)
-	case strings.TrimSpace(text) == "":
+	case text == "":
 		next.err = errors.New("read secret: " + f.name + " is empty")
 	default:
 		next.text = Secret(text)
