@@ -11,8 +11,8 @@ import (
 )
 
 // poll is how often the file is looked at. It is read as a whole: times of modification are too coarse, and Kubernetes
-// changes a mounted ConfigMap by pointing a link elsewhere.
-const poll = 2 * time.Second
+// changes a mounted ConfigMap by pointing a link elsewhere. A change counts when two looks find the same.
+const poll = time.Second
 
 // Outcomes of a reload, as the metric counts them.
 const (
@@ -41,7 +41,8 @@ type File struct {
 	asked   chan struct{}
 
 	// The rest belongs to Open and then to Run.
-	sum    [sha256.Size]byte // of the content that was last looked at, good or bad
+	seen   [sha256.Size]byte // of what the last look found; zero if that was nothing
+	sum    [sha256.Size]byte // of the content that was last read, good or bad
 	broken bool              // that content could not be used
 	gone   bool              // there was none
 }
@@ -61,6 +62,7 @@ func Open(o FileOptions) (*File, error) {
 		return nil, err
 	}
 	f.sum = sha256.Sum256(body)
+	f.seen = f.sum
 	f.metrics(o.Registerer)
 	f.use(set)
 	return f, nil
@@ -118,11 +120,13 @@ func (f *File) look(asked bool) {
 		if !f.gone || asked {
 			f.fail(err)
 		}
-		f.gone = true
+		f.gone, f.seen = true, [sha256.Size]byte{}
 		return
 	}
 	sum := sha256.Sum256(body)
-	if !asked && sum == f.sum && !f.gone {
+	settled := sum == f.seen // else somebody may still be writing: half of a file can be a good one that says something else
+	f.seen = sum
+	if !asked && (!settled || sum == f.sum && !f.gone) {
 		return
 	}
 	back := f.gone

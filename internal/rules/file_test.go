@@ -137,6 +137,25 @@ func TestWrongFileKeepsTheRules(t *testing.T) {
 	})
 }
 
+// An editor may write in place, and half of a file can be a good one that says something else.
+func TestAFileThatIsBeingWritten(t *testing.T) {
+	watch(t, func(w *watched) {
+		tick := func() {
+			time.Sleep(time.Second) // fake time
+			synctest.Wait()
+		}
+		w.write("rules: [{name: two, reject: true}]")
+		tick()
+		require.Equal(t, "one", w.rule(), "it may go on")
+		w.write("rules: [{name: two, match: {caller: known}, reject: true}, {name: rest}]")
+		tick()
+		require.Equal(t, "one", w.rule(), "it changed between two looks")
+		tick()
+		require.Equal(t, "rest", w.rule())
+		w.reloads("1", "0", "0")
+	})
+}
+
 func TestAFileThatComesBackAsItWas(t *testing.T) {
 	watch(t, func(w *watched) {
 		require.NoError(t, os.Remove(w.name))
