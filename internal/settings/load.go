@@ -193,7 +193,10 @@ func (l *loader) readSecret(v reflect.Value, name, key, where string) {
 		return
 	}
 	text := trimSecret(content)
-	if text == "" {
+	if v.Type() != secretType { // a document, in which blanks count
+		text = strings.TrimRight(string(content), "\r\n")
+	}
+	if strings.TrimSpace(text) == "" {
 		l.problems = append(l.problems, &KeyError{Where: where, Key: key, Text: name + " is empty"})
 		return
 	}

@@ -147,7 +147,7 @@ func TestBrokenDocuments(t *testing.T) {
 }
 
 func TestSecretsFromFiles(t *testing.T) {
-	files := map[string]string{"/s": "from-file\n", "/k": "one: 1\ntwo: 2\n", "/empty": "\n"}
+	files := map[string]string{"/s": " from-file \r\n", "/k": "  one: 1\n  two: 2\n", "/empty": "\n"}
 	t.Run("in the document", func(t *testing.T) {
 		cfg, origins, err := load(t, source{files: files, document: "secret_file: /s\nkeys_file: /k\ndeep: {servers: [{urls: [u], credential_file: /s}]}\n"})
 		require.NoError(t, err)
