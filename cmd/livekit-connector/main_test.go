@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -75,6 +78,31 @@ func TestCheckAndStartNeedLiveKit(t *testing.T) {
 			require.Contains(t, stderr, want)
 			require.NotContains(t, stderr, "hunter2")
 		}
+	}
+}
+
+// It would end the process, tests included, if nobody took it.
+func TestSIGHUPIsTaken(t *testing.T) {
+	received := reloads()
+	require.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGHUP))
+	require.Equal(t, syscall.SIGHUP, <-received)
+}
+
+func TestConfigShowsHostsOnly(t *testing.T) {
+	code, stdout, stderr := do(complete("wss://lk.example.com"), "config", "--events.urls=https://example.com/hooks/hunter2,https://plain.example.com:8443",
+		"--webhook.forward=[{url: 'https://bot.example.com?key=hunter2', secret: hunter2, fields: [messages]}]")
+	require.Equal(t, exitOK, code, stderr)
+	require.NotContains(t, stdout, "hunter2")
+	for _, shown := range []string{"- https://example.com/...\n", "- https://plain.example.com:8443\n", "url: https://bot.example.com/...\n"} {
+		require.Contains(t, stdout, shown)
+	}
+}
+
+func TestHelpListsEveryExitCode(t *testing.T) {
+	_, stdout, _ := do(nil, "--help")
+	_, codes, _ := strings.Cut(stdout, "Exit codes:")
+	for _, code := range []int{exitOK, exitFailed, exitUsage, exitLiveKit, exitRejected, exitUnmatched, exitInterrupted} {
+		require.Regexp(t, fmt.Sprintf(`\b%d\b`, code), codes)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 // EventsConfig is about telling other servers what becomes of calls. Its keys are those of livekit-server's webhook
 // section where they mean the same.
 type EventsConfig struct {
-	URLs          []string      `yaml:"urls" group:"Events" help:"URLs that are told of every call, as LiveKit's webhooks tell of rooms: call.created, call.ringing, call.answered, call.ended. Empty means none."`
+	URLs          []string      `yaml:"urls" show:"host" group:"Events" help:"URLs that are told of every call, as LiveKit's webhooks tell of rooms: call.created, call.ringing, call.answered, call.ended. Empty means none."`
 	APIKey        string        `yaml:"api_key" help:"API key whose secret signs the events: api_key or one of keys. Empty means api_key."`
 	Timeout       time.Duration `yaml:"timeout" help:"How long a URL may take to answer one event."`
 	MaxAttempts   int           `yaml:"max_attempts" help:"How often an event is posted to a URL that does not answer, or answers 429 or 5xx, before it is given up."`

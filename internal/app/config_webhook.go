@@ -28,7 +28,7 @@ type WebhookConfig struct {
 
 // ForwardConfig is a URL to which webhooks are passed on.
 type ForwardConfig struct {
-	URL        string   `yaml:"url"`
+	URL        string   `yaml:"url" show:"host"`
 	Secret     Secret   `yaml:"secret"`
 	SecretFile string   `yaml:"secret_file"`
 	Fields     []string `yaml:"fields"`

@@ -264,10 +264,11 @@ YAML or JSON. Unknown keys, and all other problems, are reported at once.
 
 const helpTail = `
 Signals: the first SIGTERM or SIGINT lets calls end by themselves for drain_timeout and refuses new ones, the second
-hangs up all calls, the third exits at once. SIGHUP reads the rules file anew.
+hangs up all calls, the third exits at once. SIGHUP reads the rules file anew, if there is one.
 
 Exit codes: 0 done, or stopped as asked; 1 failed while running, or healthcheck failed; 2 wrong configuration or command
-line; 3 LiveKit unreachable or its credentials refused; 130 third signal.
+line; 3 LiveKit unreachable or its credentials refused; 4 and 5 of rules test: a rule rejects the call, no rule matches;
+130 third signal.
 `
 
 // unjoin lists the errors in an errors.Join.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -46,7 +47,7 @@ func shortDuration(d time.Duration) string {
 	return s
 }
 
-// WriteYAML writes cfg as a YAML document, secrets hidden, with the origin of each value that is not its default as a
+// WriteYAML writes cfg as a YAML document, secrets hidden, and of URLs whose field has the tag show:"host" all but the host, with the origin of each value that is not its default as a
 // comment beside it.
 func WriteYAML(w io.Writer, cfg any, origins Origins) error {
 	enc := yaml.NewEncoder(w)
@@ -68,6 +69,9 @@ func render(v reflect.Value, key string, origins Origins) *yaml.Node {
 				continue
 			}
 			child := render(v.Field(i), join(key, name), origins)
+			if v.Type().Field(i).Tag.Get("show") == "host" {
+				hidePaths(child)
+			}
 			k := &yaml.Node{Kind: yaml.ScalarNode, Value: name}
 			if where := origins[join(key, name)]; where != "" {
 				if child.Kind == yaml.ScalarNode || len(child.Content) == 0 {
@@ -99,6 +103,23 @@ func render(v reflect.Value, key string, origins Origins) *yaml.Node {
 		}
 	}
 	return n
+}
+
+// hidePaths leaves of URLs the scheme and the host: what comes behind them, or before the host, may be a secret.
+func hidePaths(n *yaml.Node) {
+	for _, child := range n.Content {
+		hidePaths(child)
+	}
+	if n.Kind != yaml.ScalarNode || n.Value == "" {
+		return
+	}
+	u, err := url.Parse(n.Value)
+	switch {
+	case err != nil || u.Scheme == "" || u.Host == "":
+		n.Value = Secret(n.Value).String()
+	case n.Value != u.Scheme+"://"+u.Host:
+		n.Value = u.Scheme + "://" + u.Host + "/..."
+	}
 }
 
 // WriteUsage lists the fields under their headings: flag, type, default and environment variable, then the help.
