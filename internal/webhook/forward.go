@@ -1,23 +1,17 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
-	"maps"
-	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"strconv"
 	"sync"
 	"time"
 
@@ -37,15 +31,13 @@ const (
 var metaHeaders = []string{"Content-Type", whatsapp.SignatureHeader, "X-Hub-Signature"}
 
 const (
-	forwardQueue   = 1000     // webhooks that wait for one URL
+	forwardQueue   = 1000     // webhooks for one URL that are not passed on yet, those that are tried again later included
 	forwardBytes   = 64 << 20 // likewise, their bodies together
-	forwardAtOnce  = 8        // requests to one URL at once: one that fails again and again does not hold up the others
+	forwardAtOnce  = 8        // requests to one URL at once
 	forwardTimeout = 10 * time.Second
-	forwardTries   = 10 // within about 17 minutes
-	firstBackoff   = time.Second
 )
 
-// Forward is a URL that gets every webhook as it came, by POST, until it answers 2xx.
+// Forward is a URL that gets every webhook as it came, by POST, until it answers 2xx, or says that it never will.
 type Forward struct {
 	URL string
 	// Secret signs, see HeaderSignature. Empty leaves that out.
@@ -87,7 +79,7 @@ type forwards struct {
 	// ctx is that of all requests; it ends when close gives up.
 	ctx    context.Context //nolint:containedctx // webhooks are passed on after their request was answered
 	giveUp context.CancelFunc
-	// closing ends pauses: while the connector ends there is one more try, not ten.
+	// closing is closed when the connector ends: then there is one more try of each webhook, not ten.
 	closing chan struct{}
 	working sync.WaitGroup
 
@@ -101,12 +93,17 @@ type forward struct {
 	place  string // what logs show of it
 	secret string
 	fields map[string]bool
-	jobs   chan *job
+	// jobs are those to be tried now. It has room for all that count counts, so that nobody waits to send.
+	jobs chan *job
 
-	mu     sync.Mutex // guards the following fields
-	bytes  int        // of the bodies that wait or are on their way
-	count  int
-	left   int
+	refusals occasionally
+
+	mu    sync.Mutex           // guards the following fields
+	later map[*job]*time.Timer // those to be tried again
+	bytes int                  // of the bodies of all that are not passed on yet
+	count int                  // likewise, how many
+	left  int
+	// closed: jobs is closed, and later stays empty.
 	closed bool
 	down   bool // the last try failed, and that was logged
 }
@@ -114,8 +111,9 @@ type forward struct {
 // job is a webhook for one URL.
 type job struct {
 	id     string
-	header http.Header
-	body   []byte // shared with other URLs
+	header http.Header // shared with other URLs, as body is
+	body   []byte
+	tries  int // so far; of whoever has the job
 }
 
 func newForwards(o *Options) (*forwards, error) {
@@ -128,7 +126,7 @@ func newForwards(o *Options) (*forwards, error) {
 		}
 		to := &forward{
 			url: conf.URL, place: u.Scheme + "://" + u.Host, secret: conf.Secret, fields: make(map[string]bool),
-			jobs: make(chan *job, forwardQueue),
+			jobs: make(chan *job, forwardQueue), later: make(map[*job]*time.Timer),
 		}
 		for _, field := range conf.Fields {
 			to.fields[field] = true
@@ -184,14 +182,14 @@ func (f *forwards) add(h http.Header, body []byte, n *whatsapp.Notification) {
 			header.Set(name, v)
 		}
 	}
-	j := &job{id: rand.Text(), header: header, body: body}
+	id := rand.Text()
 	for _, to := range f.urls {
 		if !to.wants(n) {
 			continue
 		}
-		if !to.add(j) {
+		if !to.add(&job{id: id, header: header, body: body}) {
 			f.metrics.forward(forwardDropped)
-			f.log.Error("webhook is not passed on: too many wait for this URL", "url", to.place, "delivery", j.id)
+			f.log.Error("webhook is not passed on: too many wait for this URL", "url", to.place, "delivery", id)
 		}
 	}
 }
@@ -213,24 +211,13 @@ func (to *forward) wants(n *whatsapp.Notification) bool {
 func (to *forward) add(j *job) bool {
 	to.mu.Lock()
 	defer to.mu.Unlock()
-	if to.closed || to.count > 0 && to.bytes+len(j.body) > forwardBytes {
+	if to.closed || to.count >= forwardQueue || to.count > 0 && to.bytes+len(j.body) > forwardBytes {
 		return false
 	}
-	select {
-	case to.jobs <- j:
-		to.bytes += len(j.body)
-		to.count++
-		return true
-	default:
-		return false
-	}
-}
-
-func (to *forward) done(j *job) {
-	to.mu.Lock()
-	defer to.mu.Unlock()
-	to.bytes -= len(j.body)
-	to.count--
+	to.bytes += len(j.body)
+	to.count++
+	to.jobs <- j // has room
+	return true
 }
 
 // close takes no more, tries what waits once more and waits for that; when ctx ends it gives up. It returns how many
@@ -238,10 +225,7 @@ func (to *forward) done(j *job) {
 func (f *forwards) close(ctx context.Context) (left int) {
 	close(f.closing)
 	for _, to := range f.urls {
-		to.mu.Lock()
-		to.closed = true
-		close(to.jobs)
-		to.mu.Unlock()
+		to.close()
 	}
 	stop := context.AfterFunc(ctx, f.giveUp)
 	f.working.Wait()
@@ -259,87 +243,16 @@ func (f *forwards) close(ctx context.Context) (left int) {
 	return left
 }
 
-func (f *forwards) work(to *forward) {
-	for j := range to.jobs {
-		outcome := f.deliver(to, j)
-		f.metrics.forward(outcome)
-		to.done(j)
-		if outcome == forwardLeft {
-			to.mu.Lock()
-			to.left++
-			to.mu.Unlock()
-		}
+func (to *forward) close() {
+	to.mu.Lock()
+	defer to.mu.Unlock()
+	for j, timer := range to.later {
+		timer.Stop() // one that has fired finds its job gone
+		to.jobs <- j // has room
 	}
-}
-
-// deliver posts a webhook until it is taken. Like Meta it repeats whatever is not answered with 2xx.
-func (f *forwards) deliver(to *forward, j *job) (outcome string) {
-	for try := 1; ; try++ {
-		last := f.isClosing()
-		err := f.post(to, j)
-		f.observe(to, err)
-		switch {
-		case err == nil:
-			return forwardDone
-		case last || f.ctx.Err() != nil:
-			return forwardLeft
-		case try >= forwardTries:
-			f.log.Error("webhook could not be passed on", "url", to.place, "delivery", j.id, "tries", try, "error", err)
-			return forwardFailed
-		}
-		f.metrics.forward(forwardRetried)
-		f.log.Debug("webhook is passed on again", "url", to.place, "delivery", j.id, "try", try, "error", err)
-		f.pause(try)
-	}
-}
-
-// pause waits before another try, 1 s and then ever longer, within half of that at random; less if the connector ends.
-func (f *forwards) pause(try int) {
-	whole := firstBackoff << (try - 1)
-	timer := time.NewTimer(whole/2 + mathrand.N(whole/2)) //nolint:gosec // G404: spreads load
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-f.closing:
-	}
-}
-
-func (f *forwards) isClosing() bool {
-	select {
-	case <-f.closing:
-		return true
-	default:
-		return false
-	}
-}
-
-// post is one try.
-func (f *forwards) post(to *forward, j *job) error {
-	req, err := http.NewRequestWithContext(f.ctx, http.MethodPost, to.url, bytes.NewReader(j.body))
-	if err != nil {
-		return errors.New("the URL cannot be used")
-	}
-	maps.Copy(req.Header, j.header)
-	at := strconv.FormatInt(time.Now().Unix(), 10)
-	req.Header.Set("User-Agent", "livekit-connector")
-	req.Header.Set(HeaderTimestamp, at)
-	req.Header.Set(HeaderDelivery, j.id)
-	if to.secret != "" {
-		req.Header.Set(HeaderSignature, SignForward(j.body, at, to.secret))
-	}
-	res, err := f.client.Do(req)
-	if err != nil {
-		if failed, ok := errors.AsType[*url.Error](err); ok {
-			err = failed.Err // without the URL
-		}
-		return fmt.Errorf("post: %w", err)
-	}
-	_, _ = io.CopyN(io.Discard, res.Body, 64<<10) // so that the connection can be used again
-	_ = res.Body.Close()
-	if res.StatusCode/100 != 2 {
-		return fmt.Errorf("answered with status %d", res.StatusCode)
-	}
-	return nil
+	clear(to.later)
+	to.closed = true
+	close(to.jobs)
 }
 
 // SignForward returns the value of HeaderSignature.
@@ -348,19 +261,4 @@ func SignForward(body []byte, timestamp, secret string) string {
 	mac.Write([]byte(timestamp + "."))
 	mac.Write(body)
 	return "sha256=" + hex.EncodeToString(mac.Sum(nil))
-}
-
-// observe logs when a URL begins to fail and when it is well again, rather than every try.
-func (f *forwards) observe(to *forward, err error) {
-	to.mu.Lock()
-	changed := to.down != (err != nil)
-	to.down = err != nil
-	to.mu.Unlock()
-	switch {
-	case !changed:
-	case err != nil:
-		f.log.Warn("webhooks cannot be passed on; they are tried again for a while", "url", to.place, "error", err)
-	default:
-		f.log.Info("webhooks are passed on again", "url", to.place)
-	}
 }

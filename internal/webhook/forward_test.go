@@ -207,6 +207,71 @@ func TestForwardMemoryIsBounded(t *testing.T) {
 	})
 }
 
+// Webhooks that wait for another try are in nobody's way, however many there are.
+func TestForwardsThatWaitForAnotherTryHoldUpNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := &receivers{answer: func(_ context.Context, got received) (int, error) {
+			if strings.Contains(got.body, "poison") {
+				return http.StatusInternalServerError, nil
+			}
+			return http.StatusOK, nil
+		}}
+		s := newStand(t, forwarding(r, webhook.Forward{URL: botURL}))
+		for range 100 {
+			s.post(`{"object":"whatsapp_business_account","x":"poison"}`)
+		}
+		synctest.Wait()
+		began := time.Now()
+		for range 900 {
+			s.post(envelope(numberID))
+		}
+		synctest.Wait()
+		require.Zero(t, time.Since(began))
+		require.Equal(t, 900, s.count("webhook_forwards_total", "done"))
+		require.Equal(t, 100, s.count("webhook_forward_queue_length"), "they count all the same")
+		time.Sleep(time.Hour) // fake time
+		require.Equal(t, 100, s.count("webhook_forwards_total", "failed"))
+		require.Len(t, r.all(), 900+100*10)
+		require.Zero(t, s.count("webhook_forward_queue_length"))
+	})
+}
+
+func TestForwardThatWaitsIsTriedOnceMoreAtTheEnd(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		good := false
+		r := &receivers{answer: func(context.Context, received) (int, error) {
+			if good {
+				return http.StatusOK, nil
+			}
+			return http.StatusInternalServerError, nil
+		}}
+		s := newStand(t, forwarding(r, webhook.Forward{URL: botURL}))
+		s.post(envelope(numberID))
+		synctest.Wait()
+		good = true
+		require.NoError(t, s.Close(t.Context()))
+		require.Equal(t, 1, s.count("webhook_forwards_total", "done"))
+		time.Sleep(time.Hour) // fake time
+		require.Len(t, r.all(), 2)
+	})
+}
+
+// A receiver that answers is asked to judge a webhook once.
+func TestForwardThatIsRefusedIsNotRepeated(t *testing.T) {
+	for status, tries := range map[int]int{400: 1, 413: 1, 422: 1, 401: 10, 404: 10, 408: 10, 425: 10, 429: 10} {
+		bubble(t, func(t *testing.T) {
+			r := &receivers{answer: func(context.Context, received) (int, error) { return status, nil }}
+			s := newStand(t, forwarding(r, webhook.Forward{URL: botURL}))
+			s.post(envelope(numberID))
+			time.Sleep(time.Hour) // fake time
+			synctest.Wait()
+			require.Len(t, r.all(), tries, status)
+			require.Equal(t, 1, s.count("webhook_forwards_total", "failed"))
+			require.Equal(t, 1, strings.Count(s.log.String(), "level=WARN"))
+		})
+	}
+}
+
 // One webhook that a receiver cannot take does not hold up the others.
 func TestForwardsOvertakeOneThatFails(t *testing.T) {
 	bubble(t, func(t *testing.T) {
