@@ -11,6 +11,7 @@ import (
 	"github.com/livekit/psrpc"
 
 	"github.com/livekit-connector/livekit-connector/internal/call"
+	"github.com/livekit-connector/livekit-connector/internal/metaleg"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
 )
@@ -42,7 +43,7 @@ func (n *Node) accept(
 	}
 	leg, answer, err := n.opts.Meta.Answer(ctx, r.GetSdp().GetSdp())
 	if err != nil {
-		return nil, fmt.Errorf("answer meta's offer: %w", err)
+		return nil, unanswered(err)
 	}
 	e := n.inbound(ctx, req, r, w, metaLeg{leg}, answer)
 	made = true
@@ -53,6 +54,16 @@ func (n *Node) accept(
 	case <-e.call.Ending():
 		return nil, &setupError{end: e.call.Err()}
 	}
+}
+
+// unanswered is the error of an offer for which there is no answer. Unless the offer is to blame this node cannot begin a
+// call now, for want of a UDP port for instance: that is as if it had no room for one.
+func unanswered(err error) error {
+	err = fmt.Errorf("answer meta's offer: %w", err)
+	if errors.Is(err, metaleg.ErrSDP) {
+		return err
+	}
+	return psrpc.NewError(psrpc.ResourceExhausted, err)
 }
 
 // inbound makes the call of an accept request.
