@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/livekit-connector/livekit-connector/internal/settings"
 	"github.com/livekit-connector/livekit-connector/internal/webhook"
 )
 
@@ -46,8 +47,10 @@ func defaultWebhook() WebhookConfig {
 	}
 }
 
-// ownPaths begin paths that are answered otherwise.
-var ownPaths = []string{"/twirp", "/livez", "/readyz", "/startupz", "/metrics", "/settings", "/connector", "/rtc"}
+// ownPaths begin paths that are answered otherwise: by us, or where they are passed on by livekit-server.
+var ownPaths = []string{
+	"/twirp", "/livez", "/readyz", "/startupz", "/metrics", "/settings", "/connector", "/rtc", "/agent", "/whip", "/debug",
+}
 
 func (v *validation) webhook(c *Config) {
 	w := &c.Webhook
@@ -87,6 +90,48 @@ func (v *validation) webhookPath(path string) {
 	if slices.Contains(ownPaths, "/"+first) {
 		v.add("webhook.path", "/%s is taken by the connector itself or by LiveKit", first)
 	}
+}
+
+// webhookFields are those that Meta's dashboard offers for a WhatsApp business account (Meta: webhooks overview, fields).
+var webhookFields = []string{
+	"account_alerts", "account_offboarded", "account_reconnected", "account_review_update", "account_settings_update",
+	"account_update", "automatic_events", "business_capability_update", "business_status_update", "business_username_update",
+	"calls", "flows", "group_lifecycle_update", "group_participants_update", "group_settings_update", "group_status_update",
+	"history", "message_echoes", "message_template_components_update", "message_template_quality_update",
+	"message_template_status_update", "messages", "messaging_handovers", "partner_solutions", "payment_configuration_update",
+	"phone_number_name_update", "phone_number_quality_update", "security", "smb_app_state_sync", "smb_message_echoes", "standby",
+	"template_category_update", "template_correct_category_detection", "tracking_events", "user_id_update", "user_preferences",
+}
+
+// webhookWarnings are about what looks as if no webhook could do what was meant.
+func (l *CommandLine) webhookWarnings() (warnings []error) {
+	c := &l.Config
+	for i, f := range c.Webhook.Forward {
+		for _, field := range f.Fields {
+			if !slices.Contains(webhookFields, field) {
+				warnings = append(warnings, &settings.KeyError{
+					Where: l.Origins["webhook.forward"], Key: fmt.Sprintf("webhook.forward[%d].fields", i),
+					Text: fmt.Sprintf("%q is no field of Meta's webhooks that is known here%s", field, settings.Suggest(field, webhookFields)),
+				})
+			}
+		}
+	}
+	if c.Webhook.Path != "" && c.RulesFile != "" && !c.WhatsApp.anyAccessToken() {
+		warnings = append(warnings, &settings.KeyError{
+			Where: l.Origins["rules_file"], Key: "rules_file",
+			Text: "has no effect: no number in whatsapp.numbers has an access token, so all inbound calls are left alone",
+		})
+	}
+	return warnings
+}
+
+func (c *WhatsAppConfig) anyAccessToken() bool {
+	for _, n := range c.Numbers {
+		if n.AccessToken != "" || n.AccessTokenFile != "" || n.AccessTokenEnv != "" {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *WhatsAppConfig) anyAppSecret() bool {

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"os"
 	"reflect"
 	"strings"
@@ -39,6 +40,7 @@ func TestWebhookPaths(t *testing.T) {
 	for path, good := range map[string]bool{
 		"/webhook": true, "/meta/webhook": true, "/webhook/": true, "/": false, "webhook": false, "https://x/webhook": false,
 		"/webhook?x": false, "/a//b": false, "/twirp": false, "/twirp/x": false, "/metrics": false, "/connector/v1": false, "/rtc": false,
+		"/agent": false, "/whip/v1": false, "/debug/rooms": false,
 	} {
 		c := DefaultConfig()
 		c.WSURL, c.APIKey, c.APISecret = "ws://x", "k", "s"
@@ -70,6 +72,15 @@ func TestAppSecretsComeFromEverywhere(t *testing.T) {
 	secrets, err := newAppSecrets(&c.Webhook, numbers, log)
 	require.NoError(t, err)
 	require.Equal(t, []string{"three", "four", "one", "two"}, secrets.current())
+	c.WhatsApp.Numbers["300"], c.WhatsApp.Numbers["400"] = NumberConfig{AppSecret: "five"}, NumberConfig{}
+	secrets, err = newAppSecrets(&c.Webhook, newNumbers(&c.WhatsApp, log), log)
+	require.NoError(t, err)
+	require.Equal(t, []string{"four", "one", "two", "five"}, secrets.of("300"))
+	require.Equal(t, []string{"four", "one", "two", "three"}, secrets.of("100"))
+	require.Empty(t, secrets.of("400"), "any will do")
+	require.Empty(t, secrets.of("500"))
+	delete(c.WhatsApp.Numbers, "300")
+	delete(c.WhatsApp.Numbers, "400")
 
 	_, ok := numbers.called("")
 	require.False(t, ok, "which of the two?")
@@ -81,4 +92,39 @@ func TestAppSecretsComeFromEverywhere(t *testing.T) {
 	c.Webhook.AppSecretsFile = file + "-not-there"
 	_, err = newAppSecrets(&c.Webhook, numbers, log)
 	require.ErrorContains(t, err, "webhook.app_secrets_file")
+}
+
+func TestWebhookThatCanDoNothingIsWarnedOf(t *testing.T) {
+	dir := t.TempDir()
+	set, file := dir+"/rules.yaml", dir+"/c.yaml"
+	require.NoError(t, os.WriteFile(set, []byte("rules: [{}]"), 0o600))
+	const head = `webhook:
+  path: /webhook
+  verify_token: v
+  app_secrets: [a]
+  forward:
+    - {url: "https://bot.example.com", fields: [messages, calls]}
+`
+	const wrong = `    - {url: "https://bot.example.com", fields: [message, calls]}
+`
+	warnings := func(text string) string {
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+		line, err := parse(minimal, "--config", file)
+		require.NoError(t, err)
+		return strings.ReplaceAll(errorText(line.Warnings), dir, "")
+	}
+	const number = "whatsapp:\n  numbers:\n    \"100\": {"
+	require.Empty(t, warnings(head))
+	require.Equal(t, `/c.yaml:6: webhook.forward[1].fields: "message" is no field of Meta's webhooks that is known here, did you mean messages?
+/c.yaml:8: rules_file: has no effect: no number in whatsapp.numbers has an access token, so all inbound calls are left alone`,
+		warnings(head+wrong+"rules_file: "+set+"\n"))
+	require.Contains(t, warnings(head+"rules_file: "+set+"\n"+number+"app_secret: x}\n"), "no number in whatsapp.numbers has an access token")
+	require.Empty(t, warnings(head+"rules_file: "+set+"\n"+number+"access_token: x}\n"))
+}
+
+func errorText(errs []error) string {
+	if len(errs) == 0 {
+		return ""
+	}
+	return errors.Join(errs...).Error()
 }

@@ -117,6 +117,7 @@ func ParseCommandLine(args []string, env Env) (*CommandLine, error) {
 			Where: line.Origins["rules_file"], Key: "rules_file", Text: "has no effect without webhook.path: no call comes to the rules",
 		})
 	}
+	line.Warnings = append(line.Warnings, line.webhookWarnings()...)
 	return line, errors.Join(problems...)
 }
 

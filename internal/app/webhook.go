@@ -33,10 +33,10 @@ func (a *App) withWebhook(
 	}
 	o := webhook.Options{
 		Nodes: route.New(route.Options{Bus: client, Registry: a.node, Cluster: node.Cluster, Draining: a.node.Draining, Ended: a.node.Ended}),
-		Graph: graph, Credentials: a.numbers.called, AppSecrets: secrets.current, VerifyToken: c.VerifyToken.Reveal(),
+		Graph: graph, Credentials: a.numbers.called, AppSecrets: secrets.current, NumberSecrets: secrets.of, VerifyToken: c.VerifyToken.Reveal(),
 		APIKey: a.config.APIKey, PhoneNumberIDs: c.PhoneNumberIDs,
 		RejectUnmatched: c.OnNoRule == onReject, RejectRefused: c.OnRefused == onReject,
-		MaxAge: c.MaxAge, QueueSize: c.QueueSize, Logger: a.log, Registerer: reg,
+		SetupTimeout: a.config.SetupTimeout, MaxAge: c.MaxAge, QueueSize: c.QueueSize, Logger: a.log, Registerer: reg,
 	}
 	if a.rules != nil {
 		o.Decide = a.rules.Decide
@@ -105,10 +105,27 @@ func newAppSecrets(c *WebhookConfig, ns *numbers, log *slog.Logger) (*appSecrets
 	return s, nil
 }
 
-func (s *appSecrets) current() []string {
-	secrets := append(s.numbers.AppSecrets(), s.fixed...)
+func (s *appSecrets) current() []string { return append(s.numbers.AppSecrets(), s.general()...) }
+
+// general are those that belong to no number.
+func (s *appSecrets) general() []string {
+	secrets := slices.Clone(s.fixed)
 	if s.file != nil {
 		secrets = append(secrets, strings.Fields(s.file.current().Reveal())...)
 	}
 	return secrets
+}
+
+// of are those with which Meta may sign what it says of a number that has a secret of its own, none for other numbers. The
+// general ones are among them: a secret that is being replaced may stand there.
+func (s *appSecrets) of(phoneNumberID string) []string {
+	n := s.numbers.byID[phoneNumberID]
+	if n == nil {
+		return nil
+	}
+	own := n.appSecret.current().Reveal()
+	if own == "" {
+		return nil
+	}
+	return append(s.general(), own)
 }

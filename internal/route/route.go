@@ -167,6 +167,15 @@ func (c *Client) Report(ctx context.Context, req *connectorpb.ReportCallRequest,
 	return told(err)
 }
 
+// Held says whether a node holds a call, or is making it. The error is ErrRegistry.
+func (c *Client) Held(ctx context.Context, callID string) (bool, error) {
+	_, err := c.find(ctx, callID)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // find returns the node that holds a call. It answers for calls that none holds, without a round trip to the nodes.
 func (c *Client) find(ctx context.Context, callID string) (nodeID string, err error) {
 	nodeID, err = c.registry.Owner(ctx, callID)

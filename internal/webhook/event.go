@@ -32,6 +32,7 @@ const (
 	outcomeEnded     outcome = "ended"          // the call is over
 	outcomeStale     outcome = "stale"          // too old to be answered
 	outcomeNumber    outcome = "foreign_number" // of a number that is not ours
+	outcomeOtherApp  outcome = "other_app"      // signed with the secret of another number's app
 	outcomeUnknown   outcome = "unknown_call"   // no node holds the call: another app's, or long over
 	outcomeIgnored   outcome = "ignored"        // nothing to be done, or nothing that we know
 	outcomeRejected  outcome = "rejected"       // a rule says so
@@ -43,7 +44,7 @@ const (
 )
 
 var outcomes = []outcome{
-	outcomeDone, outcomeDuplicate, outcomeTaken, outcomeEnded, outcomeStale, outcomeNumber, outcomeUnknown, outcomeIgnored,
+	outcomeDone, outcomeDuplicate, outcomeTaken, outcomeEnded, outcomeStale, outcomeNumber, outcomeOtherApp, outcomeUnknown, outcomeIgnored,
 	outcomeRejected, outcomeNoRule, outcomeRefused, outcomeMalformed, outcomeFailed, outcomeLeft,
 }
 
@@ -81,8 +82,11 @@ type passed struct {
 const maxCallIDBytes = 512
 
 // eventsOf lists what a webhook says of calls that may be ours, terminates last: a call that ends in the same webhook in
-// which it was picked up was picked up. Everything else that it says of calls comes back as passed over.
-func (s *Server) eventsOf(n *whatsapp.Notification, received time.Time) (events []event, others []passed) {
+// which it was picked up was picked up. Everything else that it says of calls comes back as passed over. Whether the
+// webhook may speak of a number signedFor says.
+func (s *Server) eventsOf(
+	n *whatsapp.Notification, received time.Time, signedFor func(phoneNumberID string) bool,
+) (events []event, others []passed) {
 	for _, entry := range n.Entries {
 		for _, c := range entry.Changes {
 			if c.Field != whatsapp.FieldCalls {
@@ -97,6 +101,8 @@ func (s *Server) eventsOf(n *whatsapp.Notification, received time.Time) (events 
 					others = append(others, passed{e, outcomeMalformed})
 				case len(s.numbers) > 0 && e.number != "" && !s.numbers[e.number]:
 					others = append(others, passed{e, outcomeNumber})
+				case !signedFor(e.number):
+					others = append(others, passed{e, outcomeOtherApp})
 				default:
 					events = append(events, e)
 				}

@@ -9,8 +9,8 @@ const (
 	memoryMax = 100_000
 )
 
-// memory knows which events of a call were seen. A terminate is a tombstone: what comes later does not revive the call.
-// It is not safe for concurrent use.
+// memory knows which events of a call were seen. A terminate leaves a tombstone too: what comes later does not revive the
+// call. It is not safe for concurrent use.
 type memory struct {
 	calls map[string]*remembered
 	order []string // oldest first
@@ -18,6 +18,7 @@ type memory struct {
 
 type remembered struct {
 	seen  map[kind]bool
+	over  bool // a terminate came
 	since time.Time
 }
 
@@ -26,6 +27,12 @@ func newMemory() *memory { return &memory{calls: make(map[string]*remembered)} }
 func (m *memory) has(callID string, k kind) bool {
 	r := m.calls[callID]
 	return r != nil && r.seen[k]
+}
+
+// over says whether a terminate of the call came, whatever became of it.
+func (m *memory) over(callID string) bool {
+	r := m.calls[callID]
+	return r != nil && r.over
 }
 
 func (m *memory) add(callID string, k kind, now time.Time) {
@@ -37,11 +44,12 @@ func (m *memory) add(callID string, k kind, now time.Time) {
 		m.order = append(m.order, callID)
 	}
 	r.seen[k] = true
+	r.over = r.over || k == kindTerminate
 }
 
-// forget lets an event be done again. A terminate stays: the call is over all the same.
+// forget lets an event be done again. A call that is over stays so.
 func (m *memory) forget(callID string, k kind) {
-	if r := m.calls[callID]; r != nil && k != kindTerminate {
+	if r := m.calls[callID]; r != nil {
 		delete(r.seen, k)
 	}
 }

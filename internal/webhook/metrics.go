@@ -19,13 +19,14 @@ const (
 	webhookTruncated     = "truncated"
 	webhookUnsigned      = "unsigned"
 	webhookForged        = "forged"
+	webhookBusy          = "busy" // too many large bodies at once
 	webhookFull          = "full"
 	webhookClosing       = "closing"
 )
 
 var webhookOutcomes = []string{
 	webhookTaken, webhookUnknown, webhookVerified, webhookVerifyRefused, webhookMethod, webhookEncoded, webhookTooLarge,
-	webhookTruncated, webhookUnsigned, webhookForged, webhookFull, webhookClosing,
+	webhookTruncated, webhookUnsigned, webhookForged, webhookBusy, webhookFull, webhookClosing,
 }
 
 // What became of a webhook that is to be passed on, or of one try of it.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -23,6 +24,8 @@ const (
 	rejectTimeout = 20 * time.Second
 	// endPause is how often a call is asked for of which a node was told a moment ago, to end it.
 	endPause = 50 * time.Millisecond
+	// heldTimeout bounds how long it may take to find out whether the application has a call.
+	heldTimeout = 2 * time.Second
 )
 
 // offer answers a user's call, or declines it.
@@ -35,7 +38,7 @@ func (s *Server) offer(ctx context.Context, l *lane, e event) outcome {
 	}
 	creds, ours := s.opts.Credentials(e.number)
 	if !ours {
-		s.log.DebugContext(ctx, "inbound call of a number without credentials", "callID", e.callID, "phoneNumberID", e.number)
+		s.noteForeign(ctx, e)
 		return outcomeNumber
 	}
 	if age := time.Since(e.at); !e.at.IsZero() && age > s.opts.MaxAge {
@@ -43,10 +46,12 @@ func (s *Server) offer(ctx context.Context, l *lane, e event) outcome {
 		return outcomeStale
 	}
 	if !validSession(e.call.Session) {
-		return s.malformed(ctx, e)
+		return s.unanswerable(ctx, e, creds, s.malformed(ctx, e))
 	}
-	d := s.opts.Decide(s.inbound(e))
+	d, decided := s.decide(ctx, e)
 	switch {
+	case !decided:
+		return s.unanswerable(ctx, e, creds, outcomeFailed)
 	case d.Reject:
 		s.log.InfoContext(ctx, "inbound call is rejected by a rule", "callID", e.callID, "rule", d.Rule, "reason", d.Reason)
 		return s.reject(ctx, e, creds, outcomeRejected)
@@ -59,6 +64,41 @@ func (s *Server) offer(ctx context.Context, l *lane, e event) outcome {
 		s.log.InfoContext(ctx, "inbound call is left alone: no rule matches", "callID", e.callID, "phoneNumberID", e.number)
 		return outcomeNoRule
 	}
+}
+
+// noteForeign says once of each number that it has no credentials: somebody may have forgotten them.
+func (s *Server) noteForeign(ctx context.Context, e event) {
+	s.mu.Lock()
+	first := !s.foreign[e.number] && len(s.foreign) < maxForeign
+	if first {
+		s.foreign[e.number] = true
+	}
+	s.mu.Unlock()
+	level := slog.LevelDebug
+	if first {
+		level = slog.LevelWarn
+	}
+	s.log.Log(ctx, level, "inbound call of a number without an access token in whatsapp.numbers is left alone",
+		"callID", e.callID, "phoneNumberID", e.number)
+}
+
+// decide asks the rules. It returns false if they panic.
+func (s *Server) decide(ctx context.Context, e event) (d rules.Outcome, ok bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.notePanic(ctx, e, v)
+			d, ok = rules.Outcome{}, false
+		}
+	}()
+	return s.opts.Decide(s.inbound(e)), true
+}
+
+// unanswerable declines, as one that no rule matches, a call that no rule can be asked about.
+func (s *Server) unanswerable(ctx context.Context, e event, creds whatsapp.Credentials, o outcome) outcome {
+	if !s.opts.RejectUnmatched {
+		return o
+	}
+	return s.reject(ctx, e, creds, o)
 }
 
 func (s *Server) inbound(e event) rules.Call {
@@ -76,13 +116,9 @@ func (s *Server) inbound(e event) rules.Call {
 // once.
 func (s *Server) accept(ctx context.Context, l *lane, e event, creds whatsapp.Credentials, d rules.Outcome) outcome {
 	req := s.acceptRequest(e, creds, d)
-	limit := route.Budget
-	if req.GetAccept().GetWaitUntilAnswered() {
-		limit = route.WaitBudget
-	}
 	answer := make(chan error, 1)
-	go func() { // ends within limit, which is waited for
-		_, err := s.opts.Nodes.Start(ctx, req, e.received.Add(limit))
+	go func() { // ends within the limit, which is waited for
+		_, err := s.opts.Nodes.Start(ctx, req, e.received.Add(s.opts.SetupTimeout))
 		answer <- err
 	}()
 	select {
@@ -113,7 +149,8 @@ func (s *Server) acceptRequest(e event, creds whatsapp.Credentials, d rules.Outc
 	}
 }
 
-// accepted judges what became of an Accept. A call that a node took and lost was told to Meta by the node.
+// accepted judges what became of an Accept. A call that a node took and lost was told to Meta by the node; one that broke
+// (internal) did so before it had the call.
 func (s *Server) accepted(ctx context.Context, e event, creds whatsapp.Credentials, d rules.Outcome, err error) outcome {
 	switch code := codeOf(err); {
 	case err == nil:
@@ -122,7 +159,7 @@ func (s *Server) accepted(ctx context.Context, e event, creds whatsapp.Credentia
 	case code == psrpc.AlreadyExists:
 		return outcomeTaken
 	case errors.Is(err, route.ErrBusy), errors.Is(err, route.ErrDraining), errors.Is(err, route.ErrNobody),
-		code == psrpc.ResourceExhausted, code == psrpc.InvalidArgument:
+		code == psrpc.ResourceExhausted, code == psrpc.InvalidArgument, code == psrpc.Internal:
 		s.log.ErrorContext(ctx, "inbound call cannot be taken", "callID", e.callID, "rule", d.Rule, "rejected", s.opts.RejectRefused,
 			"error", without(err, creds.AccessToken))
 		if s.opts.RejectRefused {
@@ -165,8 +202,12 @@ func (s *Server) takeBack(ctx context.Context, l *lane, answer <-chan error) out
 	}
 }
 
-// reject declines the call, so that Meta does not count us as not answering.
+// reject declines the call, so that Meta does not count us as not answering. A call that the application has taken, or is
+// taking, is left to it.
 func (s *Server) reject(ctx context.Context, e event, creds whatsapp.Credentials, o outcome) outcome {
+	if s.held(ctx, e) {
+		return outcomeTaken
+	}
 	ctx, cancel := context.WithTimeout(ctx, rejectTimeout)
 	defer cancel()
 	if err := s.opts.Graph.Reject(ctx, creds, e.callID); err != nil {
@@ -174,4 +215,15 @@ func (s *Server) reject(ctx context.Context, e event, creds whatsapp.Credentials
 		return outcomeFailed
 	}
 	return o
+}
+
+// held says whether a node has the call. If that cannot be found out none has: Meta would let the user wait.
+func (s *Server) held(ctx context.Context, e event) bool {
+	ctx, cancel := context.WithTimeout(ctx, heldTimeout)
+	defer cancel()
+	held, err := s.opts.Nodes.Held(ctx, e.callID)
+	if err != nil {
+		s.log.WarnContext(ctx, "whether the application has a call that is to be rejected is not known", "callID", e.callID, "error", err)
+	}
+	return held
 }

@@ -30,8 +30,7 @@ const (
 func (s *Server) process(ctx context.Context, l *lane, e event) (o outcome) {
 	defer func() {
 		if v := recover(); v != nil {
-			// The panic's value may hold anything; its type and the stack do not.
-			s.log.ErrorContext(ctx, "webhook panic", "callID", e.callID, "event", e.kind, "panic", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
+			s.notePanic(ctx, e, v)
 			o = outcomeFailed
 		}
 	}()
@@ -48,6 +47,11 @@ func (s *Server) process(ctx context.Context, l *lane, e event) (o outcome) {
 	default:
 		return s.report(ctx, e)
 	}
+}
+
+// notePanic logs a panic: its value may hold anything, its type and the stack do not.
+func (s *Server) notePanic(ctx context.Context, e event, v any) {
+	s.log.ErrorContext(ctx, "webhook panic", "callID", e.callID, "event", e.kind, "panic", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
 }
 
 // answer hands Meta's SDP answer to the call that was dialled, whoever dialled it. A call that is being dialled is waited

@@ -86,7 +86,7 @@ func (q *queue) admit(events []event) (repeated []event, err error) {
 		marks[m] = true
 		fresh = append(fresh, e)
 	}
-	if q.waiting > 0 && q.waiting+len(fresh) > q.size {
+	if len(fresh) > 0 && q.waiting > 0 && q.waiting+len(fresh) > q.size {
 		return nil, errFull
 	}
 	for _, e := range fresh {
@@ -101,16 +101,14 @@ func (q *queue) addLocked(e event) {
 	if begin {
 		l = &lane{over: make(chan struct{})}
 		q.lanes[e.callID] = l
-		if q.memory.has(e.callID, kindTerminate) {
+		if q.memory.over(e.callID) {
 			close(l.over)
 		}
 	}
 	q.memory.add(e.callID, e.kind, time.Now())
-	if e.kind == kindTerminate {
-		l.end = &e
-		if !l.isOver() {
-			close(l.over)
-		}
+	if e.kind == kindTerminate && !l.isOver() {
+		l.end = &e // before over is closed, and once: the lane's goroutine reads it without the lock
+		close(l.over)
 	}
 	l.events = append(l.events, e)
 	q.waiting++

@@ -110,10 +110,15 @@ func TestFullQueue(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, 4, s.count("webhook_events_total", "connect_inbound", "failed"))
 		var many []object
+		s.nodes.report = func(*connectorpb.ReportCallRequest) error { time.Sleep(time.Second); return nil } // fake time
 		for i := range 10 {
 			many = append(many, terminate(fmt.Sprint("t", i)))
 		}
 		require.Equal(t, http.StatusOK, s.post(envelope(numberID, calls(many...))), "a batch larger than the queue would never fit")
+		synctest.Wait()
+		require.Equal(t, 10, s.count("webhook_queue_length"))
+		require.Equal(t, http.StatusOK, s.post(envelope(numberID, calls(many...))), "there is room for what needs none")
+		require.Equal(t, http.StatusOK, s.post(envelope(numberID)))
 	})
 }
 

@@ -1,8 +1,10 @@
 package webhook_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -257,6 +259,11 @@ func TestInboundCallOfANumberWithoutCredentials(t *testing.T) {
 		require.Zero(t, starts)
 		require.Empty(t, s.graph.calls())
 		require.Equal(t, 1, s.count("webhook_events_total", "connect_inbound", "foreign_number"))
+		s.post(envelope(otherNumber, calls(offer("wacid.B"))))
+		s.post(envelope("100000000000003", calls(offer("wacid.C"))))
+		synctest.Wait()
+		require.Equal(t, 2, strings.Count(s.log.String(), "level=WARN"), "once for each number")
+		require.Contains(t, s.log.String(), "without an access token")
 	})
 }
 
@@ -336,6 +343,7 @@ func TestCallThatNoNodeTakes(t *testing.T) {
 	for name, err := range map[string]error{
 		"full": route.ErrBusy, "draining": route.ErrDraining, "no node": route.ErrNobody,
 		"full since": psrpc.NewErrorf(psrpc.ResourceExhausted, "busy"), "bad SDP": psrpc.NewErrorf(psrpc.InvalidArgument, "sdp: no audio"),
+		"broken": psrpc.NewErrorf(psrpc.Internal, "panic"),
 	} {
 		for _, reject := range []bool{true, false} {
 			t.Run(name, func(t *testing.T) {
@@ -378,6 +386,73 @@ func TestApplicationWasFaster(t *testing.T) {
 		require.Equal(t, 1, s.count("webhook_events_total", "connect_outbound", "taken"))
 		require.NotContains(t, s.log.String(), "level=ERROR")
 		require.NotContains(t, s.log.String(), "level=INFO")
+	})
+}
+
+// The application's Accept took the last place: the call that it is being accepted for is not to be rejected.
+func TestApplicationTookTheLastPlace(t *testing.T) {
+	for name, err := range map[string]error{
+		"full": route.ErrBusy, "draining": route.ErrDraining, "full since": psrpc.NewErrorf(psrpc.ResourceExhausted, "busy"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				s := newStand(t)
+				s.nodes.start = func(*connectorpb.StartCallRequest) error {
+					s.nodes.hold(callID)
+					return err
+				}
+				s.post(envelope(numberID, calls(offer(callID))))
+				synctest.Wait()
+				require.Empty(t, s.graph.calls())
+				require.Equal(t, 1, s.count("webhook_events_total", "connect_inbound", "taken"))
+			})
+		})
+	}
+}
+
+func TestCallThatNobodyIsKnownToHoldIsRejected(t *testing.T) {
+	for name, owner := range map[string]func(context.Context) (bool, error){
+		"no registry":   func(context.Context) (bool, error) { return false, route.ErrRegistry },
+		"slow registry": func(ctx context.Context) (bool, error) { <-ctx.Done(); return false, ctx.Err() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				s := newStand(t, func(o *webhook.Options) { o.Decide = func(rules.Call) rules.Outcome { return rules.Outcome{} } })
+				s.nodes.owner = owner
+				s.post(envelope(numberID, calls(offer(callID))))
+				require.NoError(t, s.Close(t.Context()))
+				require.Equal(t, []string{callID}, s.graph.calls())
+			})
+		})
+	}
+}
+
+// No SDK waits behind a rule: the operator's own limit counts.
+func TestSetupTimeoutIsTheOperators(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStand(t, func(o *webhook.Options) { o.SetupTimeout = 55 * time.Second })
+		began := time.Now()
+		s.post(envelope(numberID, calls(offer(callID))))
+		synctest.Wait()
+		require.Equal(t, []time.Time{began.Add(55 * time.Second)}, s.nodes.by)
+	})
+}
+
+// What no node heard of is worth another try when Meta repeats it; the call is over all the same.
+func TestTerminateThatFailedIsDoneWhenRepeated(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStand(t)
+		s.nodes.report = func(*connectorpb.ReportCallRequest) error { return psrpc.NewErrorf(psrpc.Internal, "broken") }
+		s.post(envelope(numberID, calls(terminate(callID))))
+		synctest.Wait()
+		s.nodes.report = nil
+		s.post(envelope(numberID, calls(terminate(callID))))
+		s.post(envelope(numberID, calls(offer(callID))))
+		synctest.Wait()
+		require.Equal(t, 1, s.count("webhook_events_total", "terminate", "failed"))
+		require.Equal(t, 1, s.count("webhook_events_total", "terminate", "done"))
+		starts, _, _ := s.nodes.counts()
+		require.Zero(t, starts)
 	})
 }
 
@@ -477,6 +552,17 @@ func TestConnectWithoutSDP(t *testing.T) {
 		require.Zero(t, starts+connects)
 		require.Equal(t, 3, s.count("webhook_events_total", "connect_inbound", "malformed"))
 		require.Equal(t, 1, s.count("webhook_events_total", "connect_outbound", "malformed"))
+		require.ElementsMatch(t, []string{callID, "wacid.C"}, s.graph.calls(), "nobody lets them ring")
+	})
+}
+
+func TestConnectWithoutSDPIsLeftToOthersIfSoConfigured(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStand(t, func(o *webhook.Options) { o.RejectUnmatched = false })
+		s.post(envelope(numberID, calls(offer(callID, object{"session": nil}))))
+		synctest.Wait()
+		require.Equal(t, 1, s.count("webhook_events_total", "connect_inbound", "malformed"))
+		require.Empty(t, s.graph.calls())
 	})
 }
 
@@ -515,5 +601,6 @@ func TestPanicOfARuleCostsOneCall(t *testing.T) {
 		starts, _, _ := s.nodes.counts()
 		require.Equal(t, 1, starts)
 		require.Equal(t, 1, s.count("webhook_events_total", "connect_inbound", "failed"))
+		require.Equal(t, []string{callID}, s.graph.calls(), "and that one does not ring on")
 	})
 }

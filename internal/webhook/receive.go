@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -12,8 +13,14 @@ import (
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 )
 
-// bodyTimeout ends a body that trickles in; Meta has given up by then.
-const bodyTimeout = 20 * time.Second
+const (
+	// bodyTimeout ends a body that trickles in; Meta has given up by then.
+	bodyTimeout = 20 * time.Second
+	// Whether a body is Meta's shows only when all of it was read, so what anybody may have us hold is bounded: smallBody
+	// for a request, which nearly all of Meta's fit into, and more than that for largeBodies of them at once.
+	smallBody   = 64 << 10
+	largeBodies = 16
+)
 
 // refusal is why a request is not taken.
 type refusal struct {
@@ -41,6 +48,7 @@ var (
 		http.StatusForbidden, webhookForged,
 		"the signature was not made with any of the configured app secrets, or the body was changed on its way",
 	}
+	refuseBusy    = &refusal{http.StatusServiceUnavailable, webhookBusy, "too many large bodies are being read: send it again"}
 	refuseFull    = &refusal{http.StatusServiceUnavailable, webhookFull, "too many events wait to be done: send it again"}
 	refuseClosing = &refusal{http.StatusServiceUnavailable, webhookClosing, "shutting down: send it again"}
 )
@@ -96,8 +104,10 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request) ([]byte, *refusal)
 	}
 	conn := http.NewResponseController(w)
 	_ = conn.SetReadDeadline(time.Now().Add(bodyTimeout)) // not every ResponseWriter can; then the server's own must do
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, whatsapp.MaxWebhookSize))
+	body, err := s.readAll(http.MaxBytesReader(w, r.Body, whatsapp.MaxWebhookSize))
 	switch {
+	case errors.Is(err, errTooMany):
+		return nil, refuseBusy
 	case errors.As(err, new(*http.MaxBytesError)):
 		return nil, refuseSize
 	case err != nil:
@@ -105,6 +115,25 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request) ([]byte, *refusal)
 	}
 	_ = conn.SetReadDeadline(time.Time{})
 	return body, nil
+}
+
+var errTooMany = errors.New("webhook: too many large bodies are being read")
+
+// readAll is io.ReadAll, or errTooMany once a body turns out to be large.
+func (s *Server) readAll(from io.Reader) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(from, smallBody+1))
+	if err != nil || len(body) <= smallBody {
+		return body, err
+	}
+	select {
+	case s.large <- struct{}{}:
+		defer func() { <-s.large }()
+	default:
+		return nil, errTooMany
+	}
+	whole := bytes.NewBuffer(body)
+	_, err = whole.ReadFrom(from)
+	return whole.Bytes(), err
 }
 
 func signatureShaped(header string) bool {
@@ -115,7 +144,8 @@ func signatureShaped(header string) bool {
 // take verifies a webhook and puts what it says into the queue. Whatever is signed gets a 200, known or not: Meta
 // repeats everything else for days, and in the end stops sending.
 func (s *Server) take(r *http.Request, body []byte, began time.Time) (outcome string, _ *refusal) {
-	if whatsapp.VerifySignature(body, r.Header.Get(whatsapp.SignatureHeader), s.opts.AppSecrets()...) != nil {
+	signature := r.Header.Get(whatsapp.SignatureHeader)
+	if whatsapp.VerifySignature(body, signature, s.opts.AppSecrets()...) != nil {
 		return "", refuseForged
 	}
 	outcome = webhookTaken
@@ -124,7 +154,7 @@ func (s *Server) take(r *http.Request, body []byte, began time.Time) (outcome st
 		outcome, n = webhookUnknown, new(whatsapp.Notification)
 		s.log.Debug("webhook is signed, but not of a WhatsApp business account", "error", err)
 	}
-	events, passed := s.eventsOf(n, began)
+	events, passed := s.eventsOf(n, began, s.signedFor(body, signature))
 	repeated, err := s.queue.admit(events)
 	switch {
 	case errors.Is(err, errFull):
@@ -142,9 +172,27 @@ func (s *Server) take(r *http.Request, body []byte, began time.Time) (outcome st
 	return outcome, nil
 }
 
-// logRefusal says what an operator can mend, and not a line per request: anybody can send such.
+// signedFor returns what says whether a webhook that some app secret signed may speak of a number.
+func (s *Server) signedFor(body []byte, signature string) func(phoneNumberID string) bool {
+	known := make(map[string]bool)
+	return func(id string) bool {
+		if s.opts.NumberSecrets == nil {
+			return true
+		}
+		signed, ok := known[id]
+		if !ok {
+			secrets := s.opts.NumberSecrets(id)
+			signed = len(secrets) == 0 || whatsapp.VerifySignature(body, signature, secrets...) == nil
+			known[id] = signed
+		}
+		return signed
+	}
+}
+
+// logRefusal says what an operator can mend, and not a line per request: anybody can send such. Each reason has its turn:
+// a wrong app secret must not drown among requests of strangers.
 func (s *Server) logRefusal(refused *refusal, r *http.Request) {
-	if first, more := s.forged.due(time.Now()); first {
+	if first, more := s.refusals[refused.outcome].due(time.Now()); first {
 		s.log.Warn("webhook refused", "reason", refused.text, "status", refused.status, "from", r.RemoteAddr, "refusedBefore", more)
 		return
 	}

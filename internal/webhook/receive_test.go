@@ -89,7 +89,8 @@ func TestForgedWebhooksAreRefused(t *testing.T) {
 		synctest.Wait()
 		starts, _, _ := s.nodes.counts()
 		require.Zero(t, starts)
-		require.Equal(t, 1, strings.Count(s.log.String(), "level=WARN"), "one line a minute, whoever knocks")
+		require.Equal(t, 2, strings.Count(s.log.String(), "level=WARN"), "a line a minute for each reason, whoever knocks")
+		require.Equal(t, 1, strings.Count(s.log.String(), "not made with any of the configured app secrets"))
 		require.Equal(t, http.StatusOK, s.post(body), "and nothing of it is remembered")
 		synctest.Wait()
 		starts, _, _ = s.nodes.counts()
@@ -143,6 +144,73 @@ func TestHugeBodiesAreRefused(t *testing.T) {
 	fits = fits[:len(fits)-2] + strings.Repeat("x", whatsapp.MaxWebhookSize-len(fits)) + `"}`
 	require.Len(t, fits, whatsapp.MaxWebhookSize)
 	require.Equal(t, http.StatusOK, s.post(fits))
+}
+
+// What a stranger may have us hold is bounded, and takes no place from what Meta sends every day.
+func TestOnlySoManyLargeBodiesAreReadAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStand(t)
+		large := `{"object":"whatsapp_business_account","x":"` + strings.Repeat("x", 100<<10) + `"}`
+		const half = 90 << 10
+		var ends []*io.PipeWriter
+		codes := make(chan int, 100)
+		for range 100 {
+			body, w := io.Pipe()
+			ends = append(ends, w)
+			go func() {
+				codes <- s.post(large, func(r *http.Request) { r.Body, r.ContentLength = body, -1 })
+				_ = body.Close()
+			}()
+			go func() { _, _ = io.WriteString(w, large[:half]) }()
+		}
+		synctest.Wait()
+		require.Len(t, codes, 84)
+		for range 84 {
+			require.Equal(t, http.StatusServiceUnavailable, <-codes)
+		}
+		require.Equal(t, 84, s.count("webhooks_total", "busy"))
+		require.Equal(t, http.StatusServiceUnavailable, s.post(large))
+		require.Equal(t, http.StatusOK, s.post(envelope(numberID)), "one of the usual size")
+		for _, w := range ends {
+			_, _ = io.WriteString(w, large[half:]) // at once where nobody reads
+			_ = w.Close()
+		}
+		for range 16 {
+			require.Equal(t, http.StatusOK, <-codes)
+		}
+		require.Equal(t, http.StatusOK, s.post(large))
+	})
+}
+
+// Who knows the secret of one number's app has no say about another number's calls.
+func TestSecretOfAnotherNumbersAppIsNotEnough(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStand(t, func(o *webhook.Options) {
+			o.NumberSecrets = func(id string) []string {
+				if id == numberID {
+					return []string{appSecret, "general"}
+				}
+				return nil
+			}
+			o.AppSecrets = func() []string { return []string{appSecret, "theirs", "general"} }
+		})
+		for i, test := range []struct {
+			number, secret string
+			counts         bool
+		}{
+			{numberID, appSecret, true},
+			{numberID, "general", true},
+			{numberID, "theirs", false},
+			{otherNumber, "theirs", true},
+			{otherNumber, appSecret, true},
+		} {
+			body := envelope(test.number, statuses(status(fmt.Sprint("wacid.", i), "RINGING")))
+			require.Equal(t, http.StatusOK, s.post(body, header(whatsapp.SignatureHeader, whatsapp.Sign([]byte(body), test.secret))))
+			synctest.Wait()
+			require.Equal(t, test.counts, len(s.nodes.said(fmt.Sprint("wacid.", i))) == 1, i)
+		}
+		require.Equal(t, 1, s.count("webhook_events_total", "ringing", "other_app"))
+	})
 }
 
 func TestTruncatedBodyIsRefused(t *testing.T) {

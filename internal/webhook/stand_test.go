@@ -43,6 +43,7 @@ type nodes struct {
 	mu       sync.Mutex
 	held     map[string]bool
 	starts   []*connectorpb.StartCallRequest
+	by       []time.Time // until when those were to be answered
 	connects []*connectorpb.ConnectCallRequest
 	reports  []*connectorpb.ReportCallRequest
 
@@ -50,11 +51,13 @@ type nodes struct {
 	start   func(*connectorpb.StartCallRequest) error
 	connect func(*connectorpb.ConnectCallRequest) error
 	report  func(*connectorpb.ReportCallRequest) error
+	// Nil means what is in held.
+	owner func(context.Context) (bool, error)
 }
 
 func (n *nodes) Start(_ context.Context, req *connectorpb.StartCallRequest, by time.Time) (*connectorpb.StartCallResponse, error) {
 	n.mu.Lock()
-	n.starts = append(n.starts, req)
+	n.starts, n.by = append(n.starts, req), append(n.by, by)
 	n.mu.Unlock()
 	if time.Until(by) <= 0 {
 		panic("no time is left")
@@ -87,6 +90,13 @@ func (n *nodes) Report(_ context.Context, req *connectorpb.ReportCallRequest, _ 
 		return n.report(req)
 	}
 	return nil
+}
+
+func (n *nodes) Held(ctx context.Context, id string) (bool, error) {
+	if n.owner != nil {
+		return n.owner(ctx)
+	}
+	return n.holds(id), nil
 }
 
 func (n *nodes) hold(id string) {

@@ -44,11 +44,16 @@ const (
 	DefaultMaxAge    = time.Minute
 )
 
+// maxForeign bounds how many numbers are remembered that have no credentials.
+const maxForeign = 1000
+
 // Nodes is the way to the nodes; *route.Client is one. Errors are those that package route describes.
 type Nodes interface {
 	Start(ctx context.Context, req *connectorpb.StartCallRequest, answerBy time.Time) (*connectorpb.StartCallResponse, error)
 	Connect(ctx context.Context, req *connectorpb.ConnectCallRequest, answerBy time.Time) error
 	Report(ctx context.Context, req *connectorpb.ReportCallRequest, answerBy time.Time) error
+	// Held says whether a node holds the call, or is about to.
+	Held(ctx context.Context, callID string) (bool, error)
 }
 
 var _ Nodes = (*route.Client)(nil)
@@ -71,16 +76,22 @@ type Options struct {
 	Credentials func(phoneNumberID string) (whatsapp.Credentials, bool)
 	// AppSecrets returns the secrets of which one must have signed a webhook. Required.
 	AppSecrets func() []string
+	// NumberSecrets returns those of AppSecrets of which one must have signed what is said of a number, or none if any of
+	// AppSecrets may: who knows the secret of one number's app has no say about the calls of another. Nil means any.
+	NumberSecrets func(phoneNumberID string) []string
 	// VerifyToken is what Meta's verification request must hold. Empty refuses all of them.
 	VerifyToken string
 	// APIKey is the LiveKit API key in whose name calls are accepted. Required.
 	APIKey string
 	// PhoneNumberIDs are the numbers whose events count. Empty means all.
 	PhoneNumberIDs []string
-	// RejectUnmatched rejects inbound calls for which there is no rule; else they ring on, for somebody else.
+	// RejectUnmatched rejects inbound calls for which there is no rule, or of which Meta says too little to ask the rules;
+	// else they ring on, for somebody else.
 	RejectUnmatched bool
 	// RejectRefused rejects inbound calls that no node takes, for want of room or because the request was wrong.
 	RejectRefused bool
+	// SetupTimeout is how long an inbound call may take until it is answered. Zero means route.WaitBudget.
+	SetupTimeout time.Duration
 	// MaxAge is how old a connect may be and still be answered. Zero means DefaultMaxAge.
 	MaxAge time.Duration
 	// QueueSize bounds the events that were taken and are not done. Zero means DefaultQueueSize.
@@ -105,7 +116,7 @@ func (o *Options) check() error {
 			errs = append(errs, errors.New(name+" are missing"))
 		}
 	}
-	if o.QueueSize < 0 || o.MaxAge < 0 {
+	if o.QueueSize < 0 || o.MaxAge < 0 || o.SetupTimeout < 0 {
 		errs = append(errs, errors.New("a bound is negative"))
 	}
 	return errors.Join(errs...)
@@ -119,7 +130,11 @@ type Server struct {
 	metrics  *metrics
 	queue    *queue
 	forwards *forwards
-	forged   occasionally
+	refusals map[string]*occasionally // by outcome; never written after New
+	large    chan struct{}            // holds an element for each large body that is being read
+
+	mu      sync.Mutex      // guards the following field
+	foreign map[string]bool // numbers whose want of credentials was logged
 
 	closing sync.Once
 	closed  error // what Close returned
@@ -133,13 +148,23 @@ func New(opts Options) (*Server, error) {
 	if opts.MaxAge == 0 {
 		opts.MaxAge = DefaultMaxAge
 	}
+	if opts.SetupTimeout == 0 {
+		opts.SetupTimeout = route.WaitBudget
+	}
 	if opts.QueueSize == 0 {
 		opts.QueueSize = DefaultQueueSize
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{opts: opts, log: opts.Logger, numbers: make(map[string]bool)}
+	s := &Server{
+		opts: opts, log: opts.Logger, numbers: make(map[string]bool),
+		refusals: make(map[string]*occasionally, len(webhookOutcomes)), large: make(chan struct{}, largeBodies),
+		foreign: make(map[string]bool),
+	}
+	for _, o := range webhookOutcomes {
+		s.refusals[o] = new(occasionally)
+	}
 	for _, id := range opts.PhoneNumberIDs {
 		s.numbers[id] = true
 	}
@@ -156,9 +181,9 @@ func New(opts Options) (*Server, error) {
 }
 
 // Close refuses further webhooks with 503 and waits until everything that was taken is done and passed on. When ctx ends
-// it gives up what has not been begun, says in the log and the metrics what that was, and waits for what has: 29 s at
-// most, and no longer than the calls that are being accepted live. It returns an error if something was left. Closing
-// again does nothing.
+// it gives up what has not been begun, says in the log and the metrics what that was, and waits for what has: at most
+// SetupTimeout for a call that is being accepted and then route.Budget to tell its node of its end, 37 s by default, and no
+// longer than the calls that are being accepted live. It returns an error if something was left. Closing again does nothing.
 func (s *Server) Close(ctx context.Context) error {
 	s.closing.Do(func() { s.closed = s.close(ctx) })
 	return s.closed
