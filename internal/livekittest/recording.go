@@ -80,6 +80,9 @@ func (p *Participant) hear(track *webrtc.TrackRemote, identity, trackSID string)
 	p.heard[track] = true
 	p.hearing.Go(func() {
 		defer func() {
+			// Pion may still probe the same stream for whose it is (PeerConnection.handleIncomingSSRC). Closing a stream
+			// wakes only one of its readers, a deadline wakes all.
+			_ = track.SetReadDeadline(time.Unix(1, 0))
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			delete(p.heard, track)

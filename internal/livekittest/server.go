@@ -46,6 +46,8 @@ type Options struct {
 	// 127.0.0.1 and never sends a check of its own. A network impairment listens on NodeIP and the server's UDPPort, and
 	// carries what comes to 127.0.0.1. Empty means 127.0.0.1.
 	NodeIP string
+	// Webhooks are URLs that get the server's webhooks, signed with APIKey.
+	Webhooks []string
 	// LogOutput receives the server's log as it is written, beside Server.Log. Nil means nowhere.
 	LogOutput io.Writer
 }
@@ -125,7 +127,12 @@ func (s *Server) config(stunAddr string) (string, error) {
 	if nodeIP == "" {
 		nodeIP = "127.0.0.1"
 	}
+	hooks := settings{}
+	if len(s.options.Webhooks) > 0 {
+		hooks["api_key"], hooks["urls"] = s.apiKey, s.options.Webhooks
+	}
 	body, err := yaml.Marshal(settings{
+		"webhook":        hooks,
 		"port":           s.port,
 		"bind_addresses": []string{"127.0.0.1"},
 		"keys":           settings{s.apiKey: s.apiSecret},
