@@ -34,8 +34,8 @@ func (l *Leg) sayGoodbye(reason livekit.DisconnectReason) {
 	}
 }
 
-// engineOf returns what the SDK keeps to itself, nil if it keeps it elsewhere. The method that sayGoodbye needs is
-// exported, the way to it is not.
+// engineOf returns what the SDK keeps to itself, nil if it keeps it elsewhere. The methods that sayGoodbye and channelOpen
+// need are exported, the way to them is not.
 func engineOf(room *lksdk.Room) *lksdk.RTCEngine {
 	field := reflect.ValueOf(room).Elem().FieldByName("engine")
 	if !field.IsValid() || field.Type() != reflect.TypeFor[*lksdk.RTCEngine]() {

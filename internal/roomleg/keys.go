@@ -4,16 +4,22 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/livekit/protocol/livekit"
 	lksdk "github.com/livekit/server-sdk-go/v2"
+	"github.com/pion/webrtc/v4"
 
 	"github.com/livekit-connector/livekit-connector/internal/roomleg/sdklog"
 	"github.com/livekit-connector/livekit-connector/media"
 )
 
-// maxKeys is how many keys wait for the room at most. They do so only while the connection to it is away.
-const maxKeys = 64
+const (
+	// maxKeys is how many keys wait for the room at most. They do so only while the connection to it is away.
+	maxKeys = 64
+	// channelPoll is how often sendKeys looks whether a new connection takes data. The SDK has no event for it.
+	channelPoll = 10 * time.Millisecond
+)
 
 // ErrManyKeys is what becomes of a key that is pressed while too many others wait for the room.
 var ErrManyKeys = errors.New("roomleg: too many keys wait for the room")
@@ -29,7 +35,8 @@ type keyEar struct{ pressed func(text string) }
 
 // SendKey tells everybody in the room that a key was pressed on the phone, as LiveKit's SIP service does: a reliable data
 // packet SipDTMF, which SDKs show as a DTMF event of the participant. It does not wait; done is called once, with nil
-// when the packet was handed to the connection. While the connection is away keys wait for it.
+// when the packet was handed to the connection. While the connection is away keys wait for it; what it had taken and not
+// delivered when it broke is lost if the SDK has to make a new one.
 //
 // The goroutine that sends exists only while there is something to send, and Leave waits for it.
 func (l *Leg) SendKey(k media.Key, done func(error)) {
@@ -58,15 +65,7 @@ func (l *Leg) queueKey(p keyPress) error {
 // sendKeys sends what waits, in order, and ends when nothing does.
 func (l *Leg) sendKeys() {
 	for {
-		for l.reconnecting.Load() {
-			select {
-			case <-l.online:
-			case <-l.done:
-			}
-			if l.over() {
-				break
-			}
-		}
+		l.awaitChannel()
 		l.mu.Lock()
 		if len(l.keys) == 0 || l.finished {
 			left := l.keys
@@ -84,13 +83,43 @@ func (l *Leg) sendKeys() {
 	}
 }
 
-func (l *Leg) over() bool {
-	select {
-	case <-l.done:
-		return true
-	default:
+// awaitChannel waits until the room's connection takes data, or the leg is done. The SDK's word that it is back does not
+// say so: after it had to join anew, it gives it before the new connection has shaken hands, and what is handed to a data
+// channel that is not open yet is lost without an error.
+func (l *Leg) awaitChannel() {
+	for l.reconnecting.Load() {
+		select {
+		case <-l.online:
+		case <-l.done:
+			return
+		}
+	}
+	if l.channelOpen() {
+		return
+	}
+	tick := time.NewTicker(channelPoll)
+	defer tick.Stop()
+	for l.reconnecting.Load() || !l.channelOpen() {
+		select {
+		case <-tick.C:
+		case <-l.done:
+			return
+		}
+	}
+}
+
+// channelOpen reports whether the room's connection is up and its channel for reliable data open.
+func (l *Leg) channelOpen() bool {
+	engine := engineOf(l.room)
+	if engine == nil {
+		return true // cannot be told; the SDK waits for the connection, but not for the channel
+	}
+	connection := l.room.LocalParticipant.GetPublisherPeerConnection()
+	if connection == nil || connection.ICEConnectionState() != webrtc.ICEConnectionStateConnected {
 		return false
 	}
+	channel := engine.GetDataChannel(livekit.DataPacket_RELIABLE)
+	return channel != nil && channel.ReadyState() == webrtc.DataChannelStateOpen
 }
 
 func (l *Leg) publishKey(k media.Key) error {

@@ -1,13 +1,18 @@
 package roomleg
 
 import (
+	"context"
 	"net/http"
+	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/livekit/protocol/livekit"
 	lksdk "github.com/livekit/server-sdk-go/v2"
+	"github.com/pion/webrtc/v4"
 	"github.com/stretchr/testify/require"
 
+	"github.com/livekit-connector/livekit-connector/internal/impair"
 	"github.com/livekit-connector/livekit-connector/internal/livekittest"
 	"github.com/livekit-connector/livekit-connector/media"
 )
@@ -63,6 +68,56 @@ func TestKeysWaitForTheConnection(t *testing.T) {
 	require.ErrorIs(t, <-outcomes, ErrNotInRoom)
 	press(3)
 	require.ErrorIs(t, <-outcomes, ErrNotInRoom)
+}
+
+// A room that has to be joined anew is announced before its new connection takes data. Keys wait for that, too.
+func TestKeysWaitForTheNewConnection(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	const node = "127.0.0.86"
+	srv, err := livekittest.Start(ctx, livekittest.Options{NodeIP: node})
+	require.NoError(t, err)
+	defer func() {
+		http.DefaultClient.CloseIdleConnections()
+		require.NoError(t, srv.Stop())
+	}()
+	far, err := impair.Listen(impair.ProxyOptions{ // handshakes take their time
+		Front:  netip.AddrPortFrom(netip.MustParseAddr(node), uint16(srv.UDPPort())),
+		Target: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(srv.UDPPort())),
+		Up:     impair.Model{Delay: 50 * time.Millisecond}, Down: impair.Model{Delay: 50 * time.Millisecond},
+	})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, far.Close()) }()
+	leg, err := Join(ctx, Options{URL: srv.URL(), APIKey: srv.APIKey(), APISecret: srv.APISecret(), Room: "keys", Identity: "caller"})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, leg.Leave(livekit.DisconnectReason_CLIENT_INITIATED)) }()
+	srv.Kill()
+	for !leg.reconnecting.Load() {
+		select {
+		case <-time.After(channelPoll): // polls a state; nothing is concluded from the time
+		case <-ctx.Done():
+			t.Fatal("the connection's end was not noticed")
+		}
+	}
+	type outcome struct {
+		err  error
+		open bool
+	}
+	outcomes := make(chan outcome, 2)
+	for k := range media.Key(2) {
+		leg.SendKey(k, func(err error) {
+			outcomes <- outcome{err, engineOf(leg.room).GetDataChannel(livekit.DataPacket_RELIABLE).ReadyState() == webrtc.DataChannelStateOpen}
+		})
+	}
+	require.NoError(t, srv.Restart(ctx))
+	for range 2 {
+		select {
+		case got := <-outcomes:
+			require.Equal(t, outcome{open: true}, got)
+		case <-ctx.Done():
+			t.Fatal("the keys still wait")
+		}
+	}
 }
 
 // What others send as DTMF is a text of keys; whoever gives only the code means that key.

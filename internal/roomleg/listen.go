@@ -23,7 +23,8 @@ type listener struct {
 	source *media.Source
 }
 
-// stop takes the track off the line now and makes its reader end.
+// stop takes the track off the line now and makes its readers end: ours, and Pion's probing (see taps), which may read the
+// same stream. Closing a stream wakes only one of those that read it (srtp.ReadStreamSRTP), a deadline wakes all.
 func (h *listener) stop() {
 	h.stream.stop()
 	h.source.Close()
@@ -93,9 +94,8 @@ func (l *Leg) unlistenAll() {
 func (l *Leg) read(sid string, h *listener) {
 	h.stream.listen(l.hears(h.source.WriteRTPAt))
 	defer func() {
-		h.stream.stop()
+		h.stop() // it may have ended by itself, with Pion's probing in another goroutine: see stop
 		l.taps.drop(uint32(h.track.SSRC()))
-		h.source.Close()
 		l.mu.Lock()
 		if l.listeners[sid] == h {
 			delete(l.listeners, sid)
