@@ -590,8 +590,10 @@ type ReportCallRequest struct {
 	ErrorCode  int32  `protobuf:"varint,4,opt,name=error_code,json=errorCode,proto3" json:"error_code,omitempty"`
 	ErrorTitle string `protobuf:"bytes,5,opt,name=error_title,json=errorTitle,proto3" json:"error_title,omitempty"`
 	// Of a terminate: when the call was answered and how long it lasted, by Meta's count; absent if it never was.
-	AnsweredAt    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=answered_at,json=answeredAt,proto3" json:"answered_at,omitempty"`
-	Duration      *durationpb.Duration   `protobuf:"bytes,7,opt,name=duration,proto3" json:"duration,omitempty"`
+	AnsweredAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=answered_at,json=answeredAt,proto3" json:"answered_at,omitempty"`
+	Duration   *durationpb.Duration   `protobuf:"bytes,7,opt,name=duration,proto3" json:"duration,omitempty"`
+	// Of a terminate: Meta counts the call as failed, whether it explains that or not.
+	Failed        bool `protobuf:"varint,8,opt,name=failed,proto3" json:"failed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -673,6 +675,13 @@ func (x *ReportCallRequest) GetDuration() *durationpb.Duration {
 		return x.Duration
 	}
 	return nil
+}
+
+func (x *ReportCallRequest) GetFailed() bool {
+	if x != nil {
+		return x.Failed
+	}
+	return false
 }
 
 type ReportCallResponse struct {
@@ -942,7 +951,9 @@ type CallRecord struct {
 	RoomSid        string `protobuf:"bytes,22,opt,name=room_sid,json=roomSid,proto3" json:"room_sid,omitempty"`
 	ParticipantSid string `protobuf:"bytes,23,opt,name=participant_sid,json=participantSid,proto3" json:"participant_sid,omitempty"`
 	// What the participant sees of its room, or saw when the call ended; absent before the room was joined.
-	Room          *CallRoom `protobuf:"bytes,24,opt,name=room,proto3" json:"room,omitempty"`
+	Room *CallRoom `protobuf:"bytes,24,opt,name=room,proto3" json:"room,omitempty"`
+	// What Meta's webhooks told of the call; absent as long as they told nothing.
+	Meta          *MetaAccount `protobuf:"bytes,25,opt,name=meta,proto3" json:"meta,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1145,6 +1156,109 @@ func (x *CallRecord) GetRoom() *CallRoom {
 	return nil
 }
 
+func (x *CallRecord) GetMeta() *MetaAccount {
+	if x != nil {
+		return x.Meta
+	}
+	return nil
+}
+
+// MetaAccount is a call by Meta's clock, in whole seconds. What Meta did not tell is absent.
+type MetaAccount struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	RingingAt *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=ringing_at,json=ringingAt,proto3" json:"ringing_at,omitempty"`
+	// The user picked up: when Meta's status said so, and as Meta's account of the call has it at its end.
+	AcceptedAt   *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=accepted_at,json=acceptedAt,proto3" json:"accepted_at,omitempty"`
+	AnsweredAt   *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=answered_at,json=answeredAt,proto3" json:"answered_at,omitempty"`
+	RejectedAt   *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=rejected_at,json=rejectedAt,proto3" json:"rejected_at,omitempty"`
+	TerminatedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=terminated_at,json=terminatedAt,proto3" json:"terminated_at,omitempty"`
+	// From answered_at to the end, as Meta bills it.
+	Duration *durationpb.Duration `protobuf:"bytes,6,opt,name=duration,proto3" json:"duration,omitempty"`
+	// Meta counts the call as failed.
+	Failed        bool `protobuf:"varint,7,opt,name=failed,proto3" json:"failed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetaAccount) Reset() {
+	*x = MetaAccount{}
+	mi := &file_connector_internal_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetaAccount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetaAccount) ProtoMessage() {}
+
+func (x *MetaAccount) ProtoReflect() protoreflect.Message {
+	mi := &file_connector_internal_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetaAccount.ProtoReflect.Descriptor instead.
+func (*MetaAccount) Descriptor() ([]byte, []int) {
+	return file_connector_internal_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *MetaAccount) GetRingingAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RingingAt
+	}
+	return nil
+}
+
+func (x *MetaAccount) GetAcceptedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AcceptedAt
+	}
+	return nil
+}
+
+func (x *MetaAccount) GetAnsweredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AnsweredAt
+	}
+	return nil
+}
+
+func (x *MetaAccount) GetRejectedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RejectedAt
+	}
+	return nil
+}
+
+func (x *MetaAccount) GetTerminatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.TerminatedAt
+	}
+	return nil
+}
+
+func (x *MetaAccount) GetDuration() *durationpb.Duration {
+	if x != nil {
+		return x.Duration
+	}
+	return nil
+}
+
+func (x *MetaAccount) GetFailed() bool {
+	if x != nil {
+		return x.Failed
+	}
+	return false
+}
+
 // CallRoom is a room as the caller's participant sees it: without hidden participants, such as recorders.
 type CallRoom struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1163,7 +1277,7 @@ type CallRoom struct {
 
 func (x *CallRoom) Reset() {
 	*x = CallRoom{}
-	mi := &file_connector_internal_proto_msgTypes[14]
+	mi := &file_connector_internal_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1175,7 +1289,7 @@ func (x *CallRoom) String() string {
 func (*CallRoom) ProtoMessage() {}
 
 func (x *CallRoom) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_internal_proto_msgTypes[14]
+	mi := &file_connector_internal_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1188,7 +1302,7 @@ func (x *CallRoom) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallRoom.ProtoReflect.Descriptor instead.
 func (*CallRoom) Descriptor() ([]byte, []int) {
-	return file_connector_internal_proto_rawDescGZIP(), []int{14}
+	return file_connector_internal_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CallRoom) GetOthers() uint32 {
@@ -1244,7 +1358,7 @@ type CallTrack struct {
 
 func (x *CallTrack) Reset() {
 	*x = CallTrack{}
-	mi := &file_connector_internal_proto_msgTypes[15]
+	mi := &file_connector_internal_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1256,7 +1370,7 @@ func (x *CallTrack) String() string {
 func (*CallTrack) ProtoMessage() {}
 
 func (x *CallTrack) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_internal_proto_msgTypes[15]
+	mi := &file_connector_internal_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1269,7 +1383,7 @@ func (x *CallTrack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallTrack.ProtoReflect.Descriptor instead.
 func (*CallTrack) Descriptor() ([]byte, []int) {
-	return file_connector_internal_proto_rawDescGZIP(), []int{15}
+	return file_connector_internal_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CallTrack) GetTrackId() string {
@@ -1331,7 +1445,7 @@ type CallStage struct {
 
 func (x *CallStage) Reset() {
 	*x = CallStage{}
-	mi := &file_connector_internal_proto_msgTypes[16]
+	mi := &file_connector_internal_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1343,7 +1457,7 @@ func (x *CallStage) String() string {
 func (*CallStage) ProtoMessage() {}
 
 func (x *CallStage) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_internal_proto_msgTypes[16]
+	mi := &file_connector_internal_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1356,7 +1470,7 @@ func (x *CallStage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallStage.ProtoReflect.Descriptor instead.
 func (*CallStage) Descriptor() ([]byte, []int) {
-	return file_connector_internal_proto_rawDescGZIP(), []int{16}
+	return file_connector_internal_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CallStage) GetStage() string {
@@ -1389,7 +1503,7 @@ type CallAudio struct {
 
 func (x *CallAudio) Reset() {
 	*x = CallAudio{}
-	mi := &file_connector_internal_proto_msgTypes[17]
+	mi := &file_connector_internal_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1401,7 +1515,7 @@ func (x *CallAudio) String() string {
 func (*CallAudio) ProtoMessage() {}
 
 func (x *CallAudio) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_internal_proto_msgTypes[17]
+	mi := &file_connector_internal_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1414,7 +1528,7 @@ func (x *CallAudio) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallAudio.ProtoReflect.Descriptor instead.
 func (*CallAudio) Descriptor() ([]byte, []int) {
-	return file_connector_internal_proto_rawDescGZIP(), []int{17}
+	return file_connector_internal_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CallAudio) GetCodec() string {
@@ -1465,7 +1579,7 @@ type IcePair struct {
 
 func (x *IcePair) Reset() {
 	*x = IcePair{}
-	mi := &file_connector_internal_proto_msgTypes[18]
+	mi := &file_connector_internal_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1477,7 +1591,7 @@ func (x *IcePair) String() string {
 func (*IcePair) ProtoMessage() {}
 
 func (x *IcePair) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_internal_proto_msgTypes[18]
+	mi := &file_connector_internal_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1490,7 +1604,7 @@ func (x *IcePair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IcePair.ProtoReflect.Descriptor instead.
 func (*IcePair) Descriptor() ([]byte, []int) {
-	return file_connector_internal_proto_rawDescGZIP(), []int{18}
+	return file_connector_internal_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *IcePair) GetLocalType() string {
@@ -1543,7 +1657,7 @@ type AudioFlow struct {
 
 func (x *AudioFlow) Reset() {
 	*x = AudioFlow{}
-	mi := &file_connector_internal_proto_msgTypes[19]
+	mi := &file_connector_internal_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1555,7 +1669,7 @@ func (x *AudioFlow) String() string {
 func (*AudioFlow) ProtoMessage() {}
 
 func (x *AudioFlow) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_internal_proto_msgTypes[19]
+	mi := &file_connector_internal_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1568,7 +1682,7 @@ func (x *AudioFlow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AudioFlow.ProtoReflect.Descriptor instead.
 func (*AudioFlow) Descriptor() ([]byte, []int) {
-	return file_connector_internal_proto_rawDescGZIP(), []int{19}
+	return file_connector_internal_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AudioFlow) GetReceived() uint32 {
@@ -1687,7 +1801,7 @@ type CallFinding struct {
 
 func (x *CallFinding) Reset() {
 	*x = CallFinding{}
-	mi := &file_connector_internal_proto_msgTypes[20]
+	mi := &file_connector_internal_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1699,7 +1813,7 @@ func (x *CallFinding) String() string {
 func (*CallFinding) ProtoMessage() {}
 
 func (x *CallFinding) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_internal_proto_msgTypes[20]
+	mi := &file_connector_internal_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1712,7 +1826,7 @@ func (x *CallFinding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallFinding.ProtoReflect.Descriptor instead.
 func (*CallFinding) Descriptor() ([]byte, []int) {
-	return file_connector_internal_proto_rawDescGZIP(), []int{20}
+	return file_connector_internal_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CallFinding) GetCode() string {
@@ -1760,7 +1874,7 @@ type ErrorMeta struct {
 
 func (x *ErrorMeta) Reset() {
 	*x = ErrorMeta{}
-	mi := &file_connector_internal_proto_msgTypes[21]
+	mi := &file_connector_internal_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1772,7 +1886,7 @@ func (x *ErrorMeta) String() string {
 func (*ErrorMeta) ProtoMessage() {}
 
 func (x *ErrorMeta) ProtoReflect() protoreflect.Message {
-	mi := &file_connector_internal_proto_msgTypes[21]
+	mi := &file_connector_internal_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1785,7 +1899,7 @@ func (x *ErrorMeta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorMeta.ProtoReflect.Descriptor instead.
 func (*ErrorMeta) Descriptor() ([]byte, []int) {
-	return file_connector_internal_proto_rawDescGZIP(), []int{21}
+	return file_connector_internal_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ErrorMeta) GetMeta() map[string]string {
@@ -1837,7 +1951,7 @@ const file_connector_internal_proto_rawDesc = "" +
 	"\x15DisconnectCallRequest\x12@\n" +
 	"\arequest\x18\x01 \x01(\v2&.livekit.DisconnectWhatsAppCallRequestR\arequest\x12\x17\n" +
 	"\aapi_key\x18\x02 \x01(\tR\x06apiKey\"\x18\n" +
-	"\x16DisconnectCallResponse\"\x95\x03\n" +
+	"\x16DisconnectCallResponse\"\xad\x03\n" +
 	"\x11ReportCallRequest\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x128\n" +
 	"\x05event\x18\x02 \x01(\x0e2\".connector.ReportCallRequest.EventR\x05event\x12*\n" +
@@ -1848,7 +1962,8 @@ const file_connector_internal_proto_rawDesc = "" +
 	"errorTitle\x12;\n" +
 	"\vanswered_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"answeredAt\x125\n" +
-	"\bduration\x18\a \x01(\v2\x19.google.protobuf.DurationR\bduration\"M\n" +
+	"\bduration\x18\a \x01(\v2\x19.google.protobuf.DurationR\bduration\x12\x16\n" +
+	"\x06failed\x18\b \x01(\bR\x06failed\"M\n" +
 	"\x05Event\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\v\n" +
 	"\aRINGING\x10\x01\x12\f\n" +
@@ -1866,7 +1981,7 @@ const file_connector_internal_proto_rawDesc = "" +
 	"\aapi_key\x18\x01 \x01(\tR\x06apiKey\x12\x14\n" +
 	"\x05ended\x18\x02 \x01(\bR\x05ended\"@\n" +
 	"\x11ListCallsResponse\x12+\n" +
-	"\x05calls\x18\x01 \x03(\v2\x15.connector.CallRecordR\x05calls\"\x81\b\n" +
+	"\x05calls\x18\x01 \x03(\v2\x15.connector.CallRecordR\x05calls\"\xad\b\n" +
 	"\n" +
 	"CallRecord\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x1c\n" +
@@ -1900,10 +2015,23 @@ const file_connector_internal_proto_rawDesc = "" +
 	"\tdiagnosis\x18\x15 \x03(\v2\x16.connector.CallFindingR\tdiagnosis\x12\x19\n" +
 	"\broom_sid\x18\x16 \x01(\tR\aroomSid\x12'\n" +
 	"\x0fparticipant_sid\x18\x17 \x01(\tR\x0eparticipantSid\x12'\n" +
-	"\x04room\x18\x18 \x01(\v2\x13.connector.CallRoomR\x04room\x1a=\n" +
+	"\x04room\x18\x18 \x01(\v2\x13.connector.CallRoomR\x04room\x12*\n" +
+	"\x04meta\x18\x19 \x01(\v2\x16.connector.MetaAccountR\x04meta\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdf\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8f\x03\n" +
+	"\vMetaAccount\x129\n" +
+	"\n" +
+	"ringing_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tringingAt\x12;\n" +
+	"\vaccepted_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"acceptedAt\x12;\n" +
+	"\vanswered_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"answeredAt\x12;\n" +
+	"\vrejected_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"rejectedAt\x12?\n" +
+	"\rterminated_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\fterminatedAt\x125\n" +
+	"\bduration\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\bduration\x12\x16\n" +
+	"\x06failed\x18\a \x01(\bR\x06failed\"\xdf\x01\n" +
 	"\bCallRoom\x12\x16\n" +
 	"\x06others\x18\x01 \x01(\rR\x06others\x12\x18\n" +
 	"\aoffline\x18\x02 \x01(\bR\aoffline\x12'\n" +
@@ -1991,7 +2119,7 @@ func file_connector_internal_proto_rawDescGZIP() []byte {
 }
 
 var file_connector_internal_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_connector_internal_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_connector_internal_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_connector_internal_proto_goTypes = []any{
 	(ReportCallRequest_Event)(0),                  // 0: connector.ReportCallRequest.Event
 	(*StartCallRequest)(nil),                      // 1: connector.StartCallRequest
@@ -2008,84 +2136,92 @@ var file_connector_internal_proto_goTypes = []any{
 	(*ListCallsRequest)(nil),                      // 12: connector.ListCallsRequest
 	(*ListCallsResponse)(nil),                     // 13: connector.ListCallsResponse
 	(*CallRecord)(nil),                            // 14: connector.CallRecord
-	(*CallRoom)(nil),                              // 15: connector.CallRoom
-	(*CallTrack)(nil),                             // 16: connector.CallTrack
-	(*CallStage)(nil),                             // 17: connector.CallStage
-	(*CallAudio)(nil),                             // 18: connector.CallAudio
-	(*IcePair)(nil),                               // 19: connector.IcePair
-	(*AudioFlow)(nil),                             // 20: connector.AudioFlow
-	(*CallFinding)(nil),                           // 21: connector.CallFinding
-	(*ErrorMeta)(nil),                             // 22: connector.ErrorMeta
-	nil,                                           // 23: connector.CallRecord.AttributesEntry
-	nil,                                           // 24: connector.ErrorMeta.MetaEntry
-	(*livekit.DialWhatsAppCallRequest)(nil),       // 25: livekit.DialWhatsAppCallRequest
-	(*livekit.AcceptWhatsAppCallRequest)(nil),     // 26: livekit.AcceptWhatsAppCallRequest
-	(*timestamppb.Timestamp)(nil),                 // 27: google.protobuf.Timestamp
-	(*livekit.RoomConfiguration)(nil),             // 28: livekit.RoomConfiguration
-	(*durationpb.Duration)(nil),                   // 29: google.protobuf.Duration
-	(*livekit.ConnectWhatsAppCallRequest)(nil),    // 30: livekit.ConnectWhatsAppCallRequest
-	(*livekit.DisconnectWhatsAppCallRequest)(nil), // 31: livekit.DisconnectWhatsAppCallRequest
+	(*MetaAccount)(nil),                           // 15: connector.MetaAccount
+	(*CallRoom)(nil),                              // 16: connector.CallRoom
+	(*CallTrack)(nil),                             // 17: connector.CallTrack
+	(*CallStage)(nil),                             // 18: connector.CallStage
+	(*CallAudio)(nil),                             // 19: connector.CallAudio
+	(*IcePair)(nil),                               // 20: connector.IcePair
+	(*AudioFlow)(nil),                             // 21: connector.AudioFlow
+	(*CallFinding)(nil),                           // 22: connector.CallFinding
+	(*ErrorMeta)(nil),                             // 23: connector.ErrorMeta
+	nil,                                           // 24: connector.CallRecord.AttributesEntry
+	nil,                                           // 25: connector.ErrorMeta.MetaEntry
+	(*livekit.DialWhatsAppCallRequest)(nil),       // 26: livekit.DialWhatsAppCallRequest
+	(*livekit.AcceptWhatsAppCallRequest)(nil),     // 27: livekit.AcceptWhatsAppCallRequest
+	(*timestamppb.Timestamp)(nil),                 // 28: google.protobuf.Timestamp
+	(*livekit.RoomConfiguration)(nil),             // 29: livekit.RoomConfiguration
+	(*durationpb.Duration)(nil),                   // 30: google.protobuf.Duration
+	(*livekit.ConnectWhatsAppCallRequest)(nil),    // 31: livekit.ConnectWhatsAppCallRequest
+	(*livekit.DisconnectWhatsAppCallRequest)(nil), // 32: livekit.DisconnectWhatsAppCallRequest
 }
 var file_connector_internal_proto_depIdxs = []int32{
-	25, // 0: connector.StartCallRequest.dial:type_name -> livekit.DialWhatsAppCallRequest
-	26, // 1: connector.StartCallRequest.accept:type_name -> livekit.AcceptWhatsAppCallRequest
-	27, // 2: connector.StartCallRequest.received_at:type_name -> google.protobuf.Timestamp
-	27, // 3: connector.StartCallRequest.answer_by:type_name -> google.protobuf.Timestamp
+	26, // 0: connector.StartCallRequest.dial:type_name -> livekit.DialWhatsAppCallRequest
+	27, // 1: connector.StartCallRequest.accept:type_name -> livekit.AcceptWhatsAppCallRequest
+	28, // 2: connector.StartCallRequest.received_at:type_name -> google.protobuf.Timestamp
+	28, // 3: connector.StartCallRequest.answer_by:type_name -> google.protobuf.Timestamp
 	2,  // 4: connector.StartCallRequest.plan:type_name -> connector.CallPlan
-	28, // 5: connector.CallPlan.room:type_name -> livekit.RoomConfiguration
-	29, // 6: connector.CallPlan.max_duration:type_name -> google.protobuf.Duration
-	29, // 7: connector.CallPlan.alone_timeout:type_name -> google.protobuf.Duration
-	30, // 8: connector.ConnectCallRequest.request:type_name -> livekit.ConnectWhatsAppCallRequest
-	27, // 9: connector.ConnectCallRequest.received_at:type_name -> google.protobuf.Timestamp
-	27, // 10: connector.ConnectCallRequest.answer_by:type_name -> google.protobuf.Timestamp
-	31, // 11: connector.DisconnectCallRequest.request:type_name -> livekit.DisconnectWhatsAppCallRequest
+	29, // 5: connector.CallPlan.room:type_name -> livekit.RoomConfiguration
+	30, // 6: connector.CallPlan.max_duration:type_name -> google.protobuf.Duration
+	30, // 7: connector.CallPlan.alone_timeout:type_name -> google.protobuf.Duration
+	31, // 8: connector.ConnectCallRequest.request:type_name -> livekit.ConnectWhatsAppCallRequest
+	28, // 9: connector.ConnectCallRequest.received_at:type_name -> google.protobuf.Timestamp
+	28, // 10: connector.ConnectCallRequest.answer_by:type_name -> google.protobuf.Timestamp
+	32, // 11: connector.DisconnectCallRequest.request:type_name -> livekit.DisconnectWhatsAppCallRequest
 	0,  // 12: connector.ReportCallRequest.event:type_name -> connector.ReportCallRequest.Event
-	27, // 13: connector.ReportCallRequest.at:type_name -> google.protobuf.Timestamp
-	27, // 14: connector.ReportCallRequest.answered_at:type_name -> google.protobuf.Timestamp
-	29, // 15: connector.ReportCallRequest.duration:type_name -> google.protobuf.Duration
+	28, // 13: connector.ReportCallRequest.at:type_name -> google.protobuf.Timestamp
+	28, // 14: connector.ReportCallRequest.answered_at:type_name -> google.protobuf.Timestamp
+	30, // 15: connector.ReportCallRequest.duration:type_name -> google.protobuf.Duration
 	14, // 16: connector.GetCallResponse.call:type_name -> connector.CallRecord
 	14, // 17: connector.ListCallsResponse.calls:type_name -> connector.CallRecord
-	23, // 18: connector.CallRecord.attributes:type_name -> connector.CallRecord.AttributesEntry
-	27, // 19: connector.CallRecord.created_at:type_name -> google.protobuf.Timestamp
-	27, // 20: connector.CallRecord.answered_at:type_name -> google.protobuf.Timestamp
-	27, // 21: connector.CallRecord.ended_at:type_name -> google.protobuf.Timestamp
-	17, // 22: connector.CallRecord.timeline:type_name -> connector.CallStage
-	18, // 23: connector.CallRecord.audio:type_name -> connector.CallAudio
-	21, // 24: connector.CallRecord.diagnosis:type_name -> connector.CallFinding
-	15, // 25: connector.CallRecord.room:type_name -> connector.CallRoom
-	27, // 26: connector.CallRoom.track_subscribed_at:type_name -> google.protobuf.Timestamp
-	16, // 27: connector.CallRoom.tracks:type_name -> connector.CallTrack
-	27, // 28: connector.CallStage.at:type_name -> google.protobuf.Timestamp
-	19, // 29: connector.CallAudio.ice:type_name -> connector.IcePair
-	20, // 30: connector.CallAudio.to_phone:type_name -> connector.AudioFlow
-	20, // 31: connector.CallAudio.to_room:type_name -> connector.AudioFlow
-	29, // 32: connector.CallAudio.round_trip:type_name -> google.protobuf.Duration
-	29, // 33: connector.AudioFlow.jitter:type_name -> google.protobuf.Duration
-	27, // 34: connector.AudioFlow.first_packet_at:type_name -> google.protobuf.Timestamp
-	27, // 35: connector.AudioFlow.last_packet_at:type_name -> google.protobuf.Timestamp
-	29, // 36: connector.AudioFlow.relayed:type_name -> google.protobuf.Duration
-	29, // 37: connector.AudioFlow.mixed:type_name -> google.protobuf.Duration
-	29, // 38: connector.AudioFlow.silent:type_name -> google.protobuf.Duration
-	27, // 39: connector.AudioFlow.first_sent_at:type_name -> google.protobuf.Timestamp
-	27, // 40: connector.AudioFlow.last_sent_at:type_name -> google.protobuf.Timestamp
-	24, // 41: connector.ErrorMeta.meta:type_name -> connector.ErrorMeta.MetaEntry
-	1,  // 42: connector.ConnectorInternal.StartCall:input_type -> connector.StartCallRequest
-	4,  // 43: connector.ConnectorInternal.ConnectCall:input_type -> connector.ConnectCallRequest
-	6,  // 44: connector.ConnectorInternal.DisconnectCall:input_type -> connector.DisconnectCallRequest
-	8,  // 45: connector.ConnectorInternal.ReportCall:input_type -> connector.ReportCallRequest
-	10, // 46: connector.ConnectorInternal.GetCall:input_type -> connector.GetCallRequest
-	12, // 47: connector.ConnectorInternal.ListCalls:input_type -> connector.ListCallsRequest
-	3,  // 48: connector.ConnectorInternal.StartCall:output_type -> connector.StartCallResponse
-	5,  // 49: connector.ConnectorInternal.ConnectCall:output_type -> connector.ConnectCallResponse
-	7,  // 50: connector.ConnectorInternal.DisconnectCall:output_type -> connector.DisconnectCallResponse
-	9,  // 51: connector.ConnectorInternal.ReportCall:output_type -> connector.ReportCallResponse
-	11, // 52: connector.ConnectorInternal.GetCall:output_type -> connector.GetCallResponse
-	13, // 53: connector.ConnectorInternal.ListCalls:output_type -> connector.ListCallsResponse
-	48, // [48:54] is the sub-list for method output_type
-	42, // [42:48] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	24, // 18: connector.CallRecord.attributes:type_name -> connector.CallRecord.AttributesEntry
+	28, // 19: connector.CallRecord.created_at:type_name -> google.protobuf.Timestamp
+	28, // 20: connector.CallRecord.answered_at:type_name -> google.protobuf.Timestamp
+	28, // 21: connector.CallRecord.ended_at:type_name -> google.protobuf.Timestamp
+	18, // 22: connector.CallRecord.timeline:type_name -> connector.CallStage
+	19, // 23: connector.CallRecord.audio:type_name -> connector.CallAudio
+	22, // 24: connector.CallRecord.diagnosis:type_name -> connector.CallFinding
+	16, // 25: connector.CallRecord.room:type_name -> connector.CallRoom
+	15, // 26: connector.CallRecord.meta:type_name -> connector.MetaAccount
+	28, // 27: connector.MetaAccount.ringing_at:type_name -> google.protobuf.Timestamp
+	28, // 28: connector.MetaAccount.accepted_at:type_name -> google.protobuf.Timestamp
+	28, // 29: connector.MetaAccount.answered_at:type_name -> google.protobuf.Timestamp
+	28, // 30: connector.MetaAccount.rejected_at:type_name -> google.protobuf.Timestamp
+	28, // 31: connector.MetaAccount.terminated_at:type_name -> google.protobuf.Timestamp
+	30, // 32: connector.MetaAccount.duration:type_name -> google.protobuf.Duration
+	28, // 33: connector.CallRoom.track_subscribed_at:type_name -> google.protobuf.Timestamp
+	17, // 34: connector.CallRoom.tracks:type_name -> connector.CallTrack
+	28, // 35: connector.CallStage.at:type_name -> google.protobuf.Timestamp
+	20, // 36: connector.CallAudio.ice:type_name -> connector.IcePair
+	21, // 37: connector.CallAudio.to_phone:type_name -> connector.AudioFlow
+	21, // 38: connector.CallAudio.to_room:type_name -> connector.AudioFlow
+	30, // 39: connector.CallAudio.round_trip:type_name -> google.protobuf.Duration
+	30, // 40: connector.AudioFlow.jitter:type_name -> google.protobuf.Duration
+	28, // 41: connector.AudioFlow.first_packet_at:type_name -> google.protobuf.Timestamp
+	28, // 42: connector.AudioFlow.last_packet_at:type_name -> google.protobuf.Timestamp
+	30, // 43: connector.AudioFlow.relayed:type_name -> google.protobuf.Duration
+	30, // 44: connector.AudioFlow.mixed:type_name -> google.protobuf.Duration
+	30, // 45: connector.AudioFlow.silent:type_name -> google.protobuf.Duration
+	28, // 46: connector.AudioFlow.first_sent_at:type_name -> google.protobuf.Timestamp
+	28, // 47: connector.AudioFlow.last_sent_at:type_name -> google.protobuf.Timestamp
+	25, // 48: connector.ErrorMeta.meta:type_name -> connector.ErrorMeta.MetaEntry
+	1,  // 49: connector.ConnectorInternal.StartCall:input_type -> connector.StartCallRequest
+	4,  // 50: connector.ConnectorInternal.ConnectCall:input_type -> connector.ConnectCallRequest
+	6,  // 51: connector.ConnectorInternal.DisconnectCall:input_type -> connector.DisconnectCallRequest
+	8,  // 52: connector.ConnectorInternal.ReportCall:input_type -> connector.ReportCallRequest
+	10, // 53: connector.ConnectorInternal.GetCall:input_type -> connector.GetCallRequest
+	12, // 54: connector.ConnectorInternal.ListCalls:input_type -> connector.ListCallsRequest
+	3,  // 55: connector.ConnectorInternal.StartCall:output_type -> connector.StartCallResponse
+	5,  // 56: connector.ConnectorInternal.ConnectCall:output_type -> connector.ConnectCallResponse
+	7,  // 57: connector.ConnectorInternal.DisconnectCall:output_type -> connector.DisconnectCallResponse
+	9,  // 58: connector.ConnectorInternal.ReportCall:output_type -> connector.ReportCallResponse
+	11, // 59: connector.ConnectorInternal.GetCall:output_type -> connector.GetCallResponse
+	13, // 60: connector.ConnectorInternal.ListCalls:output_type -> connector.ListCallsResponse
+	55, // [55:61] is the sub-list for method output_type
+	49, // [49:55] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_connector_internal_proto_init() }
@@ -2103,7 +2239,7 @@ func file_connector_internal_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_connector_internal_proto_rawDesc), len(file_connector_internal_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   24,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
