@@ -178,6 +178,8 @@ type Call struct {
 	// last is what the legs knew when the call ended; nil before.
 	last *legFacts
 	said Said
+	// attributes are those that the call gave its participant, or keeps for it.
+	attributes map[string]string
 }
 
 // answer is Meta's SDP answer on its way into the call's goroutine; reply has room for one.
@@ -213,6 +215,8 @@ func New(ctx context.Context, opts Options) *Call {
 		done:    make(chan struct{}),
 		since:   now,
 		state:   StateOffered,
+
+		attributes: map[string]string{},
 	}
 	c.over, c.overAtMeta = context.WithCancel(context.Background())
 	if opts.Direction == Outbound {

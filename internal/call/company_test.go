@@ -49,6 +49,25 @@ func TestSomebodyWhoComesInTimeKeepsTheCall(t *testing.T) {
 	})
 }
 
+// An agent who comes back while we are without LiveKit is seen only after it.
+func TestNobodyIsMissedWhileTheRoomCannotBeSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		c := answered(t, s, call.CompanyPresent)
+		s.becomes(call.CompanyLeft)
+		time.Sleep(5 * time.Second) // fake time
+		s.becomes(call.CompanyUnknown)
+		time.Sleep(20 * time.Second) // fake time
+		require.NoError(t, c.Err())
+		s.becomes(call.CompanyLeft) // the room fills again
+		time.Sleep(9 * time.Second) // fake time
+		require.NoError(t, c.Err(), "the grace starts afresh")
+		s.becomes(call.CompanyPresent)
+		time.Sleep(time.Minute) // fake time
+		require.NoError(t, c.Err())
+	})
+}
+
 func TestCallerWhoIsAloneFromTheStartMayWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := answered(t, newScript(), call.CompanyNone)

@@ -83,6 +83,11 @@ func (d *diagnosis) find(s symptom, detail string, args ...any) {
 	d.found = append(d.found, finding)
 }
 
+// has says whether something was found.
+func (d *diagnosis) has(s symptom) bool {
+	return slices.ContainsFunc(d.found, func(f Finding) bool { return f.Code == symptoms[s].Code })
+}
+
 // since is how long ago a stage was reached; ok is false if it was not.
 func (d *diagnosis) since(s Stage) (ago time.Duration, ok bool) {
 	for _, m := range d.f.Timeline {
@@ -144,7 +149,7 @@ func (d *diagnosis) open() bool {
 		}
 	}
 	switch {
-	case f.AnsweredAt.IsZero() && f.Ended:
+	case f.Ended && (f.AnsweredAt.IsZero() || !d.opened()):
 		return false
 	case f.AnsweredAt.IsZero() && f.Direction == Outbound:
 		d.find(notPickedUp, "")
@@ -156,9 +161,30 @@ func (d *diagnosis) open() bool {
 	return f.Now.Sub(f.AnsweredAt) > settleGrace
 }
 
+// opened says whether audio was ever let through.
+func (d *diagnosis) opened() bool {
+	_, ok := d.since(StageAnswered)
+	return ok
+}
+
+// quietFor says whether something last happened longer ago than it may. What was never seen may only not have been noted yet.
+func (d *diagnosis) quietFor(last time.Time, grace time.Duration) (ago time.Duration, tooLong bool) {
+	if last.IsZero() {
+		return 0, false
+	}
+	ago = d.f.Now.Sub(last)
+	return ago, ago > grace
+}
+
+// longer says whether something has been so for longer than a grace; a zero time is long ago.
+func (d *diagnosis) longer(since time.Time, grace time.Duration) bool {
+	return d.f.Now.Sub(since) > grace
+}
+
 // heardPhone follows the sound from the phone to the room.
 func (d *diagnosis) heardPhone() {
-	m, r := &d.f.Meta, &d.f.Room
+	m := &d.f.Meta
+	stopped, tooLong := d.quietFor(m.LastIn, stopGrace)
 	switch {
 	case m.Received == 0 && m.Unknown > 0:
 		d.find(phoneUnknownPayload, "%d packets", m.Unknown)
@@ -166,14 +192,21 @@ func (d *diagnosis) heardPhone() {
 	case m.Received == 0:
 		d.find(phoneSendsNothing, "")
 		return
-	case d.f.Now.Sub(m.LastIn) > stopGrace:
-		d.find(phoneStopped, "%v ago", round(d.f.Now.Sub(m.LastIn)))
+	case tooLong:
+		d.find(phoneStopped, "%v ago", round(stopped))
 		return
 	case d.f.Heard.Codec == media.CodecOpus && m.Received >= enough && m.Bytes < silentBytes*m.Received:
 		d.find(phoneSilent, "%d packets", m.Received)
 	}
+	d.callerTrack()
+}
+
+// callerTrack follows the phone's sound from the track on.
+func (d *diagnosis) callerTrack() {
+	r := &d.f.Room
 	switch {
 	case r.Offline || r.Others == 0 && !d.f.Ended: // see heardRoom
+	case !d.longer(r.OthersSince, settleGrace): // who just came has not subscribed yet
 	case !r.Published && r.Sent == 0:
 		d.find(callerTrackMissing, "")
 	case r.Heard.IsZero() && r.EverOthers:
@@ -189,6 +222,7 @@ func (d *diagnosis) heardRoom() {
 	case r.Offline:
 		d.find(roomOffline, "")
 	case d.f.Ended && heard: // what the room looks like at the end does not matter
+	case !d.longer(r.OthersSince, settleGrace): // an agent that restarts, or has just begun
 	case r.Others == 0 && (!d.f.Ended || !r.EverOthers):
 		d.find(roomEmpty, "")
 	case len(r.Tracks) == 0:
@@ -200,6 +234,11 @@ func (d *diagnosis) heardRoom() {
 	}
 }
 
+// trackGrace is how long a track may be there before something is wrong with it; what has no grace will not get better.
+var trackGrace = map[symptom]time.Duration{
+	trackMuted: settleGrace, trackUnsubscribed: settleGrace, trackNoPackets: stopGrace, trackSilent: stopGrace,
+}
+
 func others(n int) string {
 	if n == 1 {
 		return "1 participant"
@@ -207,7 +246,8 @@ func others(n int) string {
 	return fmt.Sprintf("%d participants", n)
 }
 
-// tracks looks for one track of the room that can be heard, and says of all what is wrong with them if there is none.
+// tracks looks for one track of the room that can be heard, or might be in a moment, and says of all what is wrong with them
+// if there is none.
 func (d *diagnosis) tracks(heard bool) {
 	wrong := map[symptom]string{}
 	for _, t := range d.f.Room.Tracks {
@@ -217,6 +257,9 @@ func (d *diagnosis) tracks(heard bool) {
 			return
 		case !ok:
 			s = trackSilent
+		}
+		if grace, ok := trackGrace[s]; ok && !d.longer(t.Since, grace) {
+			return
 		}
 		if wrong[s] != "" {
 			wrong[s] += ", "
@@ -254,14 +297,25 @@ func (d *diagnosis) reports() {
 	if m.FirstOut.IsZero() || d.f.Now.Sub(m.FirstOut) < unheardGrace {
 		return
 	}
+	silent, tooLong := d.quietFor(m.LastReport, reportGrace)
 	switch {
-	case n.Reports == 0 && m.Control > 1:
+	case n.Reports == 0 && m.Control > 1 && d.unheardByMeta():
 		d.find(metaReceivesNothing, "%d packets sent, none in Meta's reports", n.Sent)
-	case n.Reports > 0 && n.Loss >= allLoss:
+	case n.Reports == 0:
+	case d.f.Ended && ratio(n.Lost, n.Sent) >= allLoss:
 		d.find(metaReceivesNothing, "%d of %d packets lost", n.Lost, n.Sent)
-	case n.Reports > 0 && d.f.Now.Sub(m.LastReport) > reportGrace:
-		d.find(metaReportsStopped, "%v ago", round(d.f.Now.Sub(m.LastReport)))
+	case !d.f.Ended && n.Loss >= allLoss:
+		d.find(metaReceivesNothing, "%.0f %% lost in its newest report", 100*n.Loss)
+	case tooLong:
+		d.find(metaReportsStopped, "%v ago", round(silent))
 	}
+}
+
+// unheardByMeta says whether more than the lack of reports speaks for it that nothing arrives: nobody has to report (RFC 3550
+// section 6.4.2 allows reports without blocks), so the lack alone says nothing.
+func (d *diagnosis) unheardByMeta() bool {
+	code := d.f.Said.Code
+	return code == codeNothingReceived || code == codeNoMediaSignalled || d.f.Meta.Received == 0
 }
 
 // quality looks at what is heard, but badly.
@@ -271,7 +325,7 @@ func (d *diagnosis) quality() {
 	if lost := ratio(n.Missed, n.Expected); lost >= heavyLoss {
 		d.find(lossFromPhone, "%.0f %% of %d", 100*lost, n.Expected)
 	}
-	if lost := ratio(n.Lost, n.Sent); lost >= heavyLoss && n.Loss < allLoss {
+	if lost := ratio(n.Lost, n.Sent); lost >= heavyLoss && !d.has(metaReceivesNothing) {
 		d.find(lossToPhone, "%.0f %% of %d", 100*lost, n.Sent)
 	}
 	if h.Transcoded && h.ToRoom.Mixed >= enough && h.ToRoom.LevelDB < quietDB {

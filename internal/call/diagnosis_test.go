@@ -203,7 +203,45 @@ var diagnoses = []struct {
 	{"Meta gets nothing and says so", healthy, func(f *call.Facts) {
 		f.Heard.Network.Loss, f.Heard.Network.Lost = 1, 2900
 	}, []string{"meta_receives_nothing"}},
-	{"Meta never saw our stream", healthy, func(f *call.Facts) { f.Heard.Network.Reports = 0 }, []string{"meta_receives_nothing"}},
+	{"Meta's RTCP does not speak of our stream", healthy, func(f *call.Facts) { f.Heard.Network.Reports = 0 }, nil},
+	{"Meta never saw our stream, and says so at the end", healthy, func(f *call.Facts) {
+		f.Heard.Network.Reports, f.Said.Code = 0, 138023
+		over(f, call.ReasonMediaNotReceived)
+	}, []string{"meta_reported_failure", "meta_receives_nothing"}},
+	{"nothing gets through either way", healthy, func(f *call.Facts) {
+		f.Heard.Network.Reports, f.Meta.Received = 0, 0
+	}, []string{"phone_sends_nothing", "meta_receives_nothing"}},
+	{"a moment without anything at Meta, in the last report of a good call", healthy, func(f *call.Facts) {
+		f.Heard.Network.Loss = 1
+		over(f, call.ReasonUserHangup)
+	}, nil},
+	{"Meta got nothing of a call that is over", healthy, func(f *call.Facts) {
+		f.Heard.Network.Loss, f.Heard.Network.Lost = 0, 2900
+		over(f, call.ReasonUserHangup)
+	}, []string{"meta_receives_nothing"}},
+
+	{"the last packet is not noted yet", healthy, func(f *call.Facts) {
+		f.Meta.LastIn, f.Meta.LastReport = time.Time{}, time.Time{}
+	}, nil},
+	{"over before audio was let through, though picked up", dialled, func(f *call.Facts) {
+		f.AnsweredAt, f.Meta.Received = after(30*time.Second), 0
+		over(f, call.ReasonUserHangup)
+	}, nil},
+	{"the agent has just left, and may come back", healthy, func(f *call.Facts) {
+		f.Room.Others, f.Room.Tracks, f.Room.OthersSince = 0, nil, after(59*time.Second)
+	}, nil},
+	{"the agent has just come", healthy, func(f *call.Facts) {
+		f.Room.Tracks, f.Room.Heard, f.Room.OthersSince = nil, time.Time{}, after(59*time.Second)
+	}, nil},
+	{"the agent's track has just come", healthy, func(f *call.Facts) {
+		f.Room.Tracks[0].Subscribed, f.Room.Tracks[0].Since = false, after(59*time.Second)
+	}, nil},
+	{"the agent has not said anything yet", healthy, func(f *call.Facts) {
+		f.Room.Tracks[0].Packets, f.Heard.ToPhone.Relayed, f.Room.Tracks[0].Since = 0, 0, after(56*time.Second)
+	}, nil},
+	{"the agent's track has just come, encrypted", healthy, func(f *call.Facts) {
+		f.Room.Tracks[0].Refused, f.Room.Tracks[0].Since = call.RefusedEncrypted, after(59*time.Second)
+	}, []string{"room_track_encrypted"}},
 	{"Meta's reports stopped", healthy, func(f *call.Facts) { f.Meta.LastReport = after(20 * time.Second) }, []string{"meta_reports_stopped"}},
 	{"Meta reports nothing at all", healthy, func(f *call.Facts) { f.Heard.Network.Reports, f.Meta.Control = 0, 0 }, nil},
 

@@ -31,6 +31,7 @@ type script struct {
 	codec                           media.Codec
 	late, answered                  bool // the codec is known with the answer
 	reported                        call.Network
+	connection                      func() call.Connection // nil knows nothing
 	company                         call.Company
 	companyChanged                  chan struct{}
 	attributes                      map[string]string // what the participant's are by now
@@ -116,9 +117,15 @@ func (m metaLeg) ClosedByMeta() bool           { return m.closedByMeta }
 func (m metaLeg) ICEConnected() time.Time      { return time.Time{} }
 func (m metaLeg) LogAttrs() []any              { return nil }
 func (m metaLeg) Network() call.Network        { return m.network() }
-func (m metaLeg) Connection() call.Connection  { return call.Connection{} }
 func (m metaLeg) Open()                        { _ = m.did(context.Background(), "open gate") }
 func (m metaLeg) Close() error                 { return m.did(context.Background(), "close meta leg") }
+
+func (m metaLeg) Connection() call.Connection {
+	if m.connection == nil {
+		return call.Connection{}
+	}
+	return m.connection()
+}
 
 func (m metaLeg) LastReceived() time.Time {
 	m.mu.Lock()

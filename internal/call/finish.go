@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 )
@@ -16,9 +15,6 @@ func (c *Call) finish(s *seat) {
 	end := c.endError()
 	before, _ := c.State()
 	c.to(EventEnd)
-	c.mu.Lock()
-	c.endedAt = time.Now()
-	c.mu.Unlock()
 	c.keep()
 	c.line.Close()
 
@@ -36,11 +32,13 @@ func (c *Call) finish(s *seat) {
 	})
 	<-s.ready
 	c.deafen()
+	farewell := c.farewell(end)
+	c.noteAttributes(farewell)
 	if s.room != nil {
 		select {
 		case <-s.room.Done(): // there is no participant any more to say it of
 		default:
-			c.setAttributes(s, c.farewell(end.Reason))
+			c.setAttributes(s, farewell)
 		}
 		if err := s.room.Leave(end.Reason.Departure()); err != nil {
 			c.log.Warn("room not left cleanly", "error", err)
@@ -54,9 +52,13 @@ func (c *Call) finish(s *seat) {
 }
 
 // farewell is what the participant's attributes say when it leaves.
-func (c *Call) farewell(r Reason) map[string]string {
-	a := map[string]string{AttributeStatus: StatusHangup, AttributeEndReason: r.String()}
-	if code := c.Said().Code; code != 0 {
+func (c *Call) farewell(end *EndError) map[string]string {
+	a := map[string]string{AttributeStatus: StatusHangup, AttributeEndReason: end.Reason.String()}
+	code := c.Said().Code
+	if refused, ok := errors.AsType[*whatsapp.APIError](end.Err); ok && code == 0 {
+		code = refused.Code
+	}
+	if code != 0 {
 		a[AttributeEndCode] = strconv.Itoa(code)
 	}
 	return a

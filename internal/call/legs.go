@@ -82,6 +82,8 @@ const (
 	CompanyPresent
 	// CompanyLeft: somebody was there, and nobody is now.
 	CompanyLeft
+	// CompanyUnknown: the connection to the room is away, so nobody can tell.
+	CompanyUnknown
 )
 
 // Graph is Meta's calling API, bound to one call and its credentials.

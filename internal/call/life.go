@@ -100,7 +100,7 @@ func (c *Call) talk(room RoomLeg) {
 		if company == CompanyLeft {
 			alone.start(c.opts.Timeouts.Alone)
 		} else {
-			alone.stop()
+			alone.stop() // while nobody can tell who is there, too: it starts afresh
 		}
 		select {
 		case <-changed:
@@ -143,12 +143,12 @@ func (c *Call) answered(ctx context.Context, s *seat, e Event) error {
 	c.activeAt = now // before the state: Check counts silence from here
 	c.mu.Unlock()
 	c.to(e)
-	c.mark(StageAnswered)
 	attributes := map[string]string{AttributeStatus: StatusActive}
 	if c.opts.Direction == Outbound {
 		attributes[AttributeAnswerTime] = strconv.FormatInt(now.UnixMilli(), 10)
 	}
 	c.setAttributes(s, attributes)
+	c.markAt(StageAnswered, now) // whoever hears of it sees the attributes, too
 	if err := s.room.Publish(ctx); err != nil {
 		return reasonFor(ctx, ReasonRoomJoinFailed, fmt.Errorf("publish the caller's track: %w", err))
 	}
@@ -179,13 +179,18 @@ func (c *Call) takeSeat() *seat {
 	return s
 }
 
-// wordPatience is how long Meta may take to say why it closed the connection. Its webhook comes within a second.
-const wordPatience = 2 * time.Second
+const (
+	// wordPatience is how long Meta may take to say why it closed the connection. Its webhook comes within a second.
+	wordPatience = 2 * time.Second
+	// declinePatience is how much later than the end of a call Meta may say that the user declined it: the two come in
+	// webhooks of their own, in any order.
+	declinePatience = time.Second
+)
 
 // watch ends the call when one of its legs is gone, and records what the legs report. It returns when the call ends.
 func (c *Call) watch(s *seat) {
 	connected, firstAudio, ready := c.opts.Meta.Connected(), c.opts.Meta.FirstAudio(), s.ready
-	closed := c.opts.Meta.Done()
+	closed, over := c.opts.Meta.Done(), c.over.Done()
 	var gone <-chan struct{}
 	unexplained := newAlarm()
 	defer unexplained.stop()
@@ -218,13 +223,24 @@ func (c *Call) watch(s *seat) {
 			closed = nil
 			c.line.Close() // nobody hears it
 			unexplained.start(wordPatience)
+		case <-over:
+			over, closed = nil, nil
+			unexplained.start(declinePatience)
 		case <-unexplained.C:
-			c.End(c.lost(), nil)
+			c.End(c.unexplained(), nil)
 			return
 		case <-c.ctx.Done():
 			return
 		}
 	}
+}
+
+// unexplained names an end of which Meta said nothing more, or nothing at all.
+func (c *Call) unexplained() Reason {
+	if said := c.Said(); !said.TerminatedAt.IsZero() {
+		return c.terminated(&said)
+	}
+	return c.lost()
 }
 
 // lost names the end of the connection to Meta, which hangs it up when the call is over: its webhook takes longer to say so.
@@ -246,9 +262,17 @@ func (c *Call) lost() Reason {
 
 // setAttributes changes the participant's attributes; a call does not end because that failed.
 func (c *Call) setAttributes(s *seat, attributes map[string]string) {
+	c.noteAttributes(attributes)
 	if err := s.room.SetAttributes(maps.Clone(attributes)); err != nil {
 		c.log.Warn("participant attributes not set", "error", err)
 	}
+}
+
+// noteAttributes keeps for the call's facts what its participant's attributes are, or would be if there were one.
+func (c *Call) noteAttributes(attributes map[string]string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.Copy(c.attributes, attributes)
 }
 
 func (c *Call) waitSeated(ctx context.Context, s *seat) error {

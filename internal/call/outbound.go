@@ -81,6 +81,9 @@ func (c *Call) waitPickUp(ctx context.Context, b *bell) error {
 	for {
 		select {
 		case <-c.accepted:
+			if ctx.Err() != nil { // over in the same breath, which counts whichever case comes up
+				return reasonFor(ctx, ReasonNoAnswer, nil)
+			}
 			return nil
 		case <-audio:
 			if !c.opts.StatusesSeen {
@@ -117,6 +120,7 @@ func (c *Call) newBell(s *seat) *bell { return &bell{call: c, seat: s, next: c.r
 func (b *bell) strike() {
 	if !b.rung {
 		b.rung, b.next = true, b.seat.ready
+		b.call.noteAttributes(map[string]string{AttributeStatus: StatusRinging})
 		b.call.mark(StageRinging)
 		return
 	}

@@ -1,6 +1,7 @@
 package call
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -62,6 +63,8 @@ type Track struct {
 	// Subscribed says that the server sends us the track, Packets how many came so far.
 	Subscribed bool
 	Packets    uint64
+	// Since is when the track was first seen; zero for long ago.
+	Since time.Time
 }
 
 // RoomView is what the participant sees of its room. It does not know of hidden participants, such as recorders.
@@ -71,6 +74,8 @@ type RoomView struct {
 	// Others is how many other participants are there, EverOthers whether there ever was one.
 	Others     int
 	EverOthers bool
+	// OthersSince is when the first of them came, or the last one left; zero for long ago.
+	OthersSince time.Time
 	// Offline says that the connection to LiveKit is lost and being made anew.
 	Offline bool
 	// Tracks are the others' audio tracks.
@@ -91,6 +96,7 @@ type legFacts struct {
 	meta    Connection
 	room    RoomView
 	hasRoom bool
+	heard   Heard
 }
 
 // Facts are all that is known of a call at one moment: a copy. For a call that ends or has ended, what the legs knew is
@@ -102,7 +108,8 @@ type Facts struct {
 	// Now is when the facts were gathered, or when the call ended. Ended tells which.
 	Now   time.Time
 	Ended bool
-	// Started is when the request arrived. AnsweredAt and EndedAt are zero for a call that was not, or has not.
+	// Started is when the request arrived. AnsweredAt and EndedAt are zero for a call that was not, or has not. A call that
+	// ended before we heard of the pick-up has Meta's word for AnsweredAt, and no StageAnswered: it was silent.
 	Started, AnsweredAt, EndedAt time.Time
 	// End is why the call ended; nil while it lives.
 	End *EndError
@@ -115,6 +122,8 @@ type Facts struct {
 	// InRoom says that the room was joined; without it Room is empty.
 	InRoom bool
 	Room   RoomView
+	// Attributes are those that the call gave its participant, or would have if it had one.
+	Attributes map[string]string
 }
 
 // seated notes the participant.
@@ -124,11 +133,12 @@ func (c *Call) seated(room RoomLeg) {
 	c.room = room
 }
 
-// keep notes what the legs know at the end, before they are taken down.
+// keep notes what the legs know at the end, before they are taken down. The end comes after all that they know of.
 func (c *Call) keep() {
 	l := c.legFacts()
 	c.mu.Lock()
 	c.last = &l
+	c.endedAt = time.Now()
 	at := c.endedAt
 	c.mu.Unlock()
 	c.markAt(StageEnded, at)
@@ -138,7 +148,7 @@ func (c *Call) legFacts() legFacts {
 	c.mu.Lock()
 	room := c.room
 	c.mu.Unlock()
-	l := legFacts{meta: c.opts.Meta.Connection()}
+	l := legFacts{meta: c.opts.Meta.Connection(), heard: c.Heard()}
 	if room != nil {
 		l.room, l.hasRoom = room.View(), true
 	}
@@ -152,18 +162,21 @@ func (c *Call) Facts() Facts {
 	f := Facts{
 		ID: c.opts.ID, Direction: c.opts.Direction, State: c.state, Now: time.Now(),
 		Started: c.started, AnsweredAt: c.activeAt, EndedAt: c.endedAt, Said: c.said, Timeline: slices.Clone(c.stages),
+		Attributes: maps.Clone(c.attributes),
 	}
 	if c.last != nil {
 		attributes := l.room.Attributes
-		l.meta, l.room, f.Now, f.Ended = c.last.meta, c.last.room, c.endedAt, true
-		l.hasRoom = c.last.hasRoom
+		l, f.Now, f.Ended = *c.last, c.endedAt, true
 		l.room.Attributes = attributes
+		if f.AnsweredAt.IsZero() {
+			f.AnsweredAt = f.Said.pickedUp(f.Started, f.EndedAt)
+		}
 	}
 	c.mu.Unlock()
 	if f.Ended {
 		f.End = c.endError()
 	}
-	f.Meta, f.Room, f.InRoom, f.Heard = l.meta, l.room, l.hasRoom, c.Heard()
+	f.Meta, f.Room, f.InRoom, f.Heard = l.meta, l.room, l.hasRoom, l.heard
 	f.complete(c.ringBy.Add(-c.opts.Timeouts.Ringing))
 	return f
 }

@@ -33,9 +33,13 @@ func (w Word) String() string {
 // Report is a word of Meta's with what came along. Only Word is needed.
 type Report struct {
 	Word Word
-	// Code and Title explain a WordTerminated of a call that failed (Meta: calling error codes).
-	Code  int
-	Title string
+	// At is Meta's time of what it says, in whole seconds; zero if it gave none.
+	At time.Time
+	// Code and Title explain a WordTerminated of a call that failed (Meta: calling error codes). Failed says that it did,
+	// also where Meta does not explain it.
+	Code   int
+	Title  string
+	Failed bool
 	// AnsweredAt and Duration come with the WordTerminated of a call that was answered, by Meta's clock, in whole
 	// seconds. They are the proof that it was, also where no WordAccepted came.
 	AnsweredAt time.Time
@@ -46,11 +50,20 @@ type Report struct {
 type Said struct {
 	ConnectedAt, RingingAt, AcceptedAt, RejectedAt, TerminatedAt time.Time
 
+	// Meta is when it happened by Meta's clock, as far as Meta told.
+	Meta MetaTimes
+
 	// Of the WordTerminated.
 	Code       int
 	Title      string
+	Failed     bool
 	AnsweredAt time.Time
 	Duration   time.Duration
+}
+
+// MetaTimes are by Meta's clock, in whole seconds. Zero means that Meta did not say.
+type MetaTimes struct {
+	Ringing, Accepted, Rejected, Terminated time.Time
 }
 
 // nothing says that no webhook about the call has reached us.
@@ -61,6 +74,29 @@ func (s *Said) nothing() bool {
 // answered says whether the user picked up, by Meta's account.
 func (s *Said) answered() bool {
 	return !s.AcceptedAt.IsZero() || !s.AnsweredAt.IsZero() || s.Duration > 0
+}
+
+// pickedUp is the best guess at when that was in a call that began and is over, zero if it was not. Meta's clock is another
+// than ours, so its time may lie outside.
+func (s *Said) pickedUp(begun, over time.Time) time.Time {
+	at := s.AnsweredAt
+	switch {
+	case !s.answered():
+		return time.Time{}
+	case !at.IsZero():
+	case !s.AcceptedAt.IsZero():
+		at = s.AcceptedAt
+	default:
+		at = over.Add(-s.Duration)
+	}
+	switch {
+	case at.Before(begun):
+		return begun
+	case at.After(over):
+		return over
+	default:
+		return at
+	}
 }
 
 // Said returns what Meta has said so far.
@@ -81,14 +117,19 @@ func (c *Call) Report(r Report) {
 	case WordRinging:
 		c.ring()
 	case WordAccepted:
+		if !said.TerminatedAt.IsZero() {
+			c.End(c.terminated(&said), nil) // before anybody takes the pick-up for the beginning of a talk
+		}
 		close(c.accepted)
 	case WordRejected:
 		if c.opts.Direction == Outbound && !said.answered() && !c.Answered() {
 			c.End(ReasonRejected, nil)
 		}
 	case WordTerminated:
-		c.overAtMeta()
-		c.End(c.terminated(&said), nil)
+		if reason := c.terminated(&said); reason != ReasonUnanswered {
+			c.End(reason, nil)
+		}
+		c.overAtMeta() // and if nobody has said yet whether the user declined, watch waits for that
 	default:
 	}
 }
@@ -97,27 +138,28 @@ func (c *Call) Report(r Report) {
 func (c *Call) remember(r Report) (said Said, first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var at *time.Time
+	s := &c.said
+	var heard, meta *time.Time
 	switch r.Word {
 	case WordConnected:
-		at = &c.said.ConnectedAt
+		heard, meta = &s.ConnectedAt, new(time.Time)
 	case WordRinging:
-		at = &c.said.RingingAt
+		heard, meta = &s.RingingAt, &s.Meta.Ringing
 	case WordAccepted:
-		at = &c.said.AcceptedAt
+		heard, meta = &s.AcceptedAt, &s.Meta.Accepted
 	case WordRejected:
-		at = &c.said.RejectedAt
+		heard, meta = &s.RejectedAt, &s.Meta.Rejected
 	case WordTerminated:
-		at = &c.said.TerminatedAt
+		heard, meta = &s.TerminatedAt, &s.Meta.Terminated
 	default:
 		return c.said, false
 	}
-	if !at.IsZero() {
+	if !heard.IsZero() {
 		return c.said, false
 	}
-	*at = time.Now()
+	*heard, *meta = time.Now(), r.At
 	if r.Word == WordTerminated {
-		c.said.Code, c.said.Title, c.said.AnsweredAt, c.said.Duration = r.Code, r.Title, r.AnsweredAt, r.Duration
+		s.Code, s.Title, s.Failed, s.AnsweredAt, s.Duration = r.Code, r.Title, r.Failed, r.AnsweredAt, r.Duration
 	}
 	return c.said, true
 }
@@ -136,6 +178,9 @@ const (
 func (c *Call) terminated(said *Said) Reason {
 	switch said.Code {
 	case 0:
+		if said.Failed {
+			return ReasonMetaFailed
+		}
 	case codeConnectTimeout:
 		return ReasonMetaTimeout
 	case codeClientSetup, codeClientUnreached, codeClientSentNone:

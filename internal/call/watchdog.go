@@ -46,9 +46,9 @@ func (c *Call) Check(now time.Time) (r Reason, ok bool) {
 func (c *Call) report() {
 	end := c.endError()
 	c.mu.Lock()
-	activeAt, endedAt := c.activeAt, c.endedAt
+	activeAt, endedAt, said := c.activeAt, c.endedAt, c.said
 	c.mu.Unlock()
-	var talked time.Duration
+	talked := said.Duration // of a call that was over before we heard of its pick-up
 	if !activeAt.IsZero() {
 		talked = endedAt.Sub(activeAt)
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 
 	"github.com/livekit/protocol/connector"
 	"github.com/livekit/protocol/livekit"
@@ -15,8 +16,8 @@ import (
 // that nobody knows while a dial request is still with Meta is waited for, because it may be that call's. Anything else is
 // answered at once. The error is always nil: the table is in memory.
 func (n *Node) Owner(ctx context.Context, callID string) (nodeID string, err error) {
-	if _, err := n.table.find(ctx, callID); err != nil {
-		return "", nil //nolint:nilerr // unknown and ended are answers
+	if e, _ := n.table.find(ctx, callID); e == nil { // unknown and ended are answers
+		return "", nil
 	}
 	return n.opts.ID, nil
 }
@@ -59,7 +60,7 @@ func (n *Node) ConnectCall(
 	if req.GetFromMeta() {
 		e.call.Report(call.Report{Word: call.WordConnected})
 	}
-	if err := e.call.SetAnswer(ctx, r.GetSdp().GetSdp()); err != nil {
+	if err := e.call.SetAnswer(ctx, r.GetSdp().GetSdp()); err != nil && !metaWasFaster(e.call, req, err) {
 		return nil, rpcError(err)
 	}
 	if !r.GetWaitUntilAnswered() {
@@ -74,6 +75,16 @@ func (n *Node) ConnectCall(
 		return nil, psrpc.NewErrorf(psrpc.DeadlineExceeded, "%s: the phone still rings, and goes on ringing",
 			connector.ErrAcceptTimeout.Error())
 	}
+}
+
+// metaWasFaster says that an application's answer came second to the webhook that both got: what it asks for is done.
+func metaWasFaster(c *call.Call, req *connectorpb.ConnectCallRequest, err error) bool {
+	state, has := errors.AsType[*call.StateError](err)
+	if !has || req.GetFromMeta() || state.State != call.StateRinging && state.State != call.StateActive {
+		return false
+	}
+	said := c.Said()
+	return !said.ConnectedAt.IsZero()
 }
 
 // DisconnectCall ends a call, or says of one that ended by itself a moment ago that it did; saying so twice is an error, as

@@ -35,7 +35,7 @@ func (l metaLeg) Connection() call.Connection {
 func (l roomLeg) View() call.RoomView {
 	v, s := l.Leg.View(), l.Stats()
 	room := call.RoomView{
-		RoomSID: v.RoomSID, ParticipantSID: v.ParticipantSID, Others: v.Others, EverOthers: v.EverOthers, Offline: v.Offline,
+		RoomSID: v.RoomSID, ParticipantSID: v.ParticipantSID, Others: v.Others, EverOthers: v.EverOthers, OthersSince: v.OthersSince, Offline: v.Offline,
 		Published: v.Published, Heard: v.FirstHeard,
 		FirstIn: v.FirstIn, LastIn: v.LastIn, FirstOut: v.FirstOut, LastOut: v.LastOut,
 		Received: v.Received, Sent: s.Sent, Unbound: s.Unbound, Attributes: v.Attributes,
@@ -43,7 +43,7 @@ func (l roomLeg) View() call.RoomView {
 	for _, t := range v.Tracks {
 		room.Tracks = append(room.Tracks, call.Track{
 			ID: t.SID, Participant: t.Participant, MIME: t.MIME, Muted: t.Muted, Refused: refusalOf(t.Refused),
-			Subscribed: t.Subscribed, Packets: t.Packets,
+			Subscribed: t.Subscribed, Packets: t.Packets, Since: t.Since,
 		})
 	}
 	return room

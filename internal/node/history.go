@@ -32,23 +32,29 @@ type history struct {
 
 func newHistory(o History) *history { return &history{opts: o, calls: make(map[string]*past)} }
 
-func (h *history) add(r *connectorpb.CallRecord, apiKey string, now time.Time) {
+// add remembers a call that is over as tell has it. It is asked under the lock, as it is by change: who hears of a call in
+// parallel could otherwise put an older account in the place of a newer one.
+func (h *history) add(tell func() *connectorpb.CallRecord, apiKey string, now time.Time) {
 	if h.opts.Keep <= 0 || h.opts.Max <= 0 {
 		return
 	}
-	p := &past{record: r, apiKey: apiKey, until: now.Add(h.opts.Keep)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.calls[r.GetCallId()] = p
+	p := &past{record: tell(), apiKey: apiKey, until: now.Add(h.opts.Keep)}
+	h.calls[p.record.GetCallId()] = p
 	h.order = append(h.order, p)
 	h.expireLocked(now)
 }
 
 // change replaces the record of a call that is over by a newer one of the same call, if it is still remembered.
-func (h *history) change(r *connectorpb.CallRecord) {
+func (h *history) change(id string, tell func() *connectorpb.CallRecord) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if p := h.calls[r.GetCallId()]; p != nil && p.record.GetCreatedAt().AsTime().Equal(r.GetCreatedAt().AsTime()) {
+	p := h.calls[id]
+	if p == nil {
+		return
+	}
+	if r := tell(); p.record.GetCreatedAt().AsTime().Equal(r.GetCreatedAt().AsTime()) {
 		p.record = r
 	}
 }

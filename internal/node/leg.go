@@ -84,11 +84,13 @@ func (l roomLeg) Leave(d call.Departure) error {
 }
 
 func (l roomLeg) Company() (call.Company, <-chan struct{}) {
-	present, met, changed := l.Leg.Company()
+	company, changed := l.Leg.Company()
 	switch {
-	case present:
+	case company.Away:
+		return call.CompanyUnknown, changed
+	case company.Present:
 		return call.CompanyPresent, changed
-	case met:
+	case company.Met:
 		return call.CompanyLeft, changed
 	default:
 		return call.CompanyNone, changed

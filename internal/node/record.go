@@ -82,6 +82,11 @@ func (n *Node) record(e *entry) *connectorpb.CallRecord {
 	if r.Attributes == nil {
 		r.Attributes = maps.Clone(e.who.attributes)
 	}
+	if r.Attributes == nil {
+		r.Attributes = map[string]string{}
+	}
+	maps.Copy(r.Attributes, f.Attributes) // the room may not have them yet, or not any more
+	r.Meta = accountOf(&f.Said)
 	setEnd(r, &f)
 	for _, m := range f.Timeline {
 		r.Timeline = append(r.Timeline, &connectorpb.CallStage{Stage: m.Stage.String(), At: stamp(m.At)})
@@ -109,6 +114,21 @@ func setEnd(r *connectorpb.CallRecord, f *call.Facts) {
 	if refused, ok := errors.AsType[*whatsapp.APIError](f.End.Err); ok && r.MetaErrorCode == 0 {
 		r.MetaErrorCode, r.MetaError = int32(refused.Code), refused.Message
 	}
+}
+
+// accountOf is what Meta told of a call, nil if that is nothing.
+func accountOf(s *call.Said) *connectorpb.MetaAccount {
+	a := &connectorpb.MetaAccount{
+		RingingAt: stamp(s.Meta.Ringing), AcceptedAt: stamp(s.Meta.Accepted), RejectedAt: stamp(s.Meta.Rejected),
+		TerminatedAt: stamp(s.Meta.Terminated), AnsweredAt: stamp(s.AnsweredAt), Failed: s.Failed,
+	}
+	if s.Duration > 0 {
+		a.Duration = durationpb.New(s.Duration)
+	}
+	if proto.Size(a) == 0 {
+		return nil
+	}
+	return a
 }
 
 func roomOf(f *call.Facts) *connectorpb.CallRoom {
@@ -164,7 +184,7 @@ func audioOf(f *call.Facts) *connectorpb.CallAudio {
 	if h.Transcoded {
 		a.ToRoom.Mixed, a.ToRoom.Silent, a.ToRoom.LevelDb = span(h.ToRoom.MixTime), span(h.ToRoom.SilenceTime), level(h.ToRoom.LevelDB)
 	} else {
-		a.ToRoom.Relayed = span(room.LastOut.Sub(room.FirstOut))
+		a.ToRoom.Relayed = span(max(0, room.LastOut.Sub(room.FirstOut)))
 	}
 	if h.PhoneKnown {
 		a.ToPhone.Mos = hundredths(h.PhoneQuality.MOS())

@@ -36,7 +36,7 @@ func (n *Node) ReportCall(
 	}
 	if e != nil {
 		e.call.Report(call.Report{
-			Word: word, Code: int(req.GetErrorCode()), Title: req.GetErrorTitle(),
+			Word: word, At: timeOf(req.GetAt()), Code: int(req.GetErrorCode()), Title: req.GetErrorTitle(), Failed: req.GetFailed(),
 			AnsweredAt: timeOf(req.GetAnsweredAt()), Duration: req.GetDuration().AsDuration(),
 		})
 	}
@@ -45,7 +45,7 @@ func (n *Node) ReportCall(
 }
 
 // subject finds the call that Meta speaks of, waiting for one that is being made. It is nil if the call is long over, or
-// is known to be over from now on.
+// is known to be over from now on. Of one that is over without Meta, it may still say how.
 func (n *Node) subject(ctx context.Context, id string, word call.Word) (*entry, error) {
 	for {
 		e, err := n.table.find(ctx, id)
@@ -53,7 +53,7 @@ func (n *Node) subject(ctx context.Context, id string, word call.Word) (*entry, 
 		case err == nil:
 			return e, nil
 		case errors.Is(err, errEnded):
-			return nil, nil
+			return e, nil
 		case !errors.Is(err, errUnknown) || word != call.WordTerminated:
 			return nil, err
 		case n.table.bury(id):
@@ -64,8 +64,8 @@ func (n *Node) subject(ctx context.Context, id string, word call.Word) (*entry, 
 	}
 }
 
-// Ended is ReportCall for the end of a call that Owner does not know.
-func (n *Node) Ended(ctx context.Context, callID string) error {
-	_, err := n.ReportCall(ctx, &connectorpb.ReportCallRequest{CallId: callID, Event: connectorpb.ReportCallRequest_TERMINATED})
+// Ended is ReportCall for the end of a call that Owner does not know: it may have begun meanwhile.
+func (n *Node) Ended(ctx context.Context, req *connectorpb.ReportCallRequest) error {
+	_, err := n.ReportCall(ctx, req)
 	return err
 }

@@ -182,12 +182,14 @@ func requireCode(t *testing.T, code psrpc.ErrorCode, err error) {
 	require.Equal(t, code, e.Code(), err)
 }
 
+var candidates = regexp.MustCompile(`(a=candidate:\S+ \d udp \d+) \S+ \d+`)
+
 // offer is one of Meta's, with nobody behind its candidates.
 func offer(t *testing.T) string {
 	t.Helper()
 	text, err := testdata.SDP.ReadFile("sdp/01-uic-offer-live-2026-10-02.sdp")
 	require.NoError(t, err)
-	return regexp.MustCompile(`(a=candidate:\S+ \d udp \d+) \S+ \d+`).ReplaceAllString(string(text), "$1 127.0.0.1 9")
+	return candidates.ReplaceAllString(string(text), "$1 127.0.0.1 9")
 }
 
 // gauge reads how many calls the metrics show.

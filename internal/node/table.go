@@ -30,7 +30,8 @@ type entry struct {
 // untold says that the call is over and Meta could not be told: another word about it may bring a better token.
 func (e *entry) untold() bool { return e.call != nil && e.call.TerminateErr() != nil }
 
-// lingerer is a call that is over and of whose end nobody told us yet, or we not Meta. Whoever does gets a friendly answer.
+// lingerer is a call that is over. Whoever tells of its end for the first time, or has a token by which Meta can be told, gets
+// a friendly answer; and Meta may say what it knows of the call, whoever ended it.
 type lingerer struct {
 	*entry
 	until time.Time
@@ -175,7 +176,7 @@ func (t *table) madeLocked(id string) {
 func (t *table) end(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if e := t.live[id]; e != nil && (!e.said.Load() || e.untold()) {
+	if e := t.live[id]; e != nil {
 		t.lingering[id] = lingerer{entry: e, until: time.Now().Add(lingerTime)}
 	}
 	delete(t.live, id)
@@ -196,12 +197,12 @@ func (t *table) bury(id string) bool {
 	return true
 }
 
-// expire forgets the calls that lingered long enough, or were spoken of.
+// expire forgets the calls that lingered long enough.
 func (t *table) expire(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for id, l := range t.lingering {
-		if l.said.Load() && !l.untold() || now.After(l.until) {
+		if now.After(l.until) {
 			delete(t.lingering, id)
 		}
 	}
@@ -223,7 +224,8 @@ func (t *table) buryLocked(id string) {
 	}
 }
 
-// find returns a live call, or one that lingers: errEnded or errUnknown if there is none. A call whose request is still
+// find returns a live call, or one that lingers: errEnded or errUnknown if there is none. With errEnded comes a call that
+// lingers though its end was spoken of: nobody may steer it, but Meta may say more of it. A call whose request is still
 // with Meta may be meant by an ID that nobody knows yet (Meta's webhook can beat its own HTTP response), so find waits for
 // the requests that were there before it, and only for those: on a busy node there is always another. Without any it
 // answers at once.
@@ -252,7 +254,10 @@ func (t *table) look(id string) (e *entry, pending []<-chan struct{}, err error)
 	if c, ok := t.making[id]; ok {
 		return nil, []<-chan struct{}{c}, errUnknown
 	}
-	if l, ok := t.lingering[id]; ok && !l.said.Load() {
+	if l, ok := t.lingering[id]; ok {
+		if l.said.Load() {
+			return l.entry, nil, errEnded
+		}
 		return l.entry, nil, nil
 	}
 	if _, ok := t.ended[id]; ok {

@@ -44,13 +44,15 @@ func (n *Node) observe(e *entry) call.Observer {
 func (n *Node) created(e *entry) { e.observer.pass(1, EventCreated) }
 
 // over remembers a call that is over.
-func (n *Node) over(e *entry) { n.history.add(n.record(e), e.apiKey, time.Now()) }
+func (n *Node) over(e *entry) {
+	n.history.add(func() *connectorpb.CallRecord { return n.record(e) }, e.apiKey, time.Now())
+}
 
 // retold brings what is remembered of a call up to date: Meta may have said more of it after its end. Nil is a call that
 // nobody knows.
 func (n *Node) retold(e *entry) {
 	if e != nil && over(e.call) {
-		n.history.change(n.record(e))
+		n.history.change(e.call.ID(), func() *connectorpb.CallRecord { return n.record(e) })
 	}
 }
 
@@ -65,9 +67,12 @@ func (o *observer) Stage(d call.Direction, s call.Stage, after time.Duration) {
 	}
 }
 
-// Ended implements call.Observer.
+// Ended implements call.Observer. The pick-up of a call that was over in the same breath is told of, too.
 func (o *observer) Ended(d call.Direction, r call.Reason, talked time.Duration) {
 	o.Observer.Ended(d, r, talked)
+	if f := o.entry.call.Facts(); !f.AnsweredAt.IsZero() {
+		o.pass(3, EventAnswered)
+	}
 	o.pass(4, EventEnded)
 }
 

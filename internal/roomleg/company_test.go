@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/livekit-connector/livekit-connector/internal/livekittest"
+	"github.com/livekit-connector/livekit-connector/internal/roomleg"
 )
 
 // Whoever is there to record or to play something does not keep a caller company.
@@ -23,31 +24,27 @@ func TestCompanyIsWhoCanTalk(t *testing.T) {
 		t.Run(kind.String(), func(t *testing.T) {
 			room := "company-" + kind.String()
 			leg := b.join(b.options(room, "caller"))
-			present, met, changed := leg.Company()
-			require.False(t, present)
-			require.False(t, met)
+			company, changed := leg.Company()
+			require.Equal(t, roomleg.Company{}, company)
 
 			other := b.participant(livekittest.ParticipantOptions{Room: room, Identity: "other", Kind: kind})
 			if !talks {
 				human := b.human(room, "human") // who comes after him shows that he was seen
 				b.waitClosed(changed, "the human")
-				_, _, changed = leg.Company()
+				_, changed = leg.Company()
 				require.NoError(t, human.Leave())
 				b.waitClosed(changed, "the human's leaving")
-				present, met, _ = leg.Company()
-				require.False(t, present, "the other is still there")
-				require.True(t, met)
+				company, _ = leg.Company()
+				require.Equal(t, roomleg.Company{Met: true}, company, "the other is still there")
 				return
 			}
 			b.waitClosed(changed, "somebody")
-			present, met, changed = leg.Company()
-			require.True(t, present)
-			require.True(t, met)
+			company, changed = leg.Company()
+			require.Equal(t, roomleg.Company{Present: true, Met: true}, company)
 			require.NoError(t, other.Leave())
 			b.waitClosed(changed, "his leaving")
-			present, met, _ = leg.Company()
-			require.False(t, present)
-			require.True(t, met)
+			company, _ = leg.Company()
+			require.Equal(t, roomleg.Company{Met: true}, company)
 		})
 	}
 }

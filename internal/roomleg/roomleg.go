@@ -116,6 +116,7 @@ type Leg struct {
 	keys       []keyPress           // for the room, oldest first
 	keying     bool                 // sendKeys runs
 	finished   bool                 // done is closed
+	heardAtEnd map[string]uint64    // packets by track SID, when it was closed; the listeners end after it
 	err        error                // why, nil if we left
 }
 
@@ -315,6 +316,6 @@ func (l *Leg) finish(err error) {
 	if l.finished {
 		return
 	}
-	l.finished, l.err = true, err
+	l.finished, l.err, l.heardAtEnd = true, err, l.heardLocked()
 	close(l.done)
 }

@@ -21,6 +21,8 @@ type View struct {
 	// Others is how many other participants are there, EverOthers whether there ever was one.
 	Others     int
 	EverOthers bool
+	// OthersSince is when the first of them came, or the last one left; zero if there never was one.
+	OthersSince time.Time
 	// Offline says that the connection is lost and being made anew.
 	Offline bool
 	// Tracks are the others' audio tracks, by participant.
@@ -44,6 +46,8 @@ type TrackView struct {
 	// Subscribed says that the server sends us the track, Packets how many came so far from whoever publishes it.
 	Subscribed bool
 	Packets    uint64
+	// Since is when the leg first saw the track.
+	Since time.Time
 }
 
 // seen is what View is made of.
@@ -58,22 +62,30 @@ type roomSeen struct {
 	sid, participant string
 	others           int
 	everOthers       bool
+	othersSince      time.Time
 	tracks           []TrackView
 }
 
 // look notes what the room holds. Only watch calls it.
 func (l *Leg) look(others []*lksdk.RemoteParticipant) {
 	before := l.seen.room.Load()
+	if before == nil {
+		before = &roomSeen{}
+	}
+	at := time.Now()
 	now := &roomSeen{
 		sid: l.room.SID(), participant: l.room.LocalParticipant.SID(),
-		others: len(others), everOthers: len(others) > 0 || before != nil && before.everOthers,
+		others: len(others), everOthers: len(others) > 0 || before.everOthers, othersSince: before.othersSince,
+	}
+	if (now.others > 0) != (before.others > 0) {
+		now.othersSince = at
 	}
 	for _, other := range others {
 		for _, p := range other.TrackPublications() {
 			if pub, ok := p.(*lksdk.RemoteTrackPublication); ok && pub.Kind() == lksdk.TrackKindAudio {
 				now.tracks = append(now.tracks, TrackView{
 					SID: pub.SID(), Participant: other.Identity(), MIME: pub.TrackInfo().GetMimeType(),
-					Muted: pub.IsMuted(), Refused: refusalOf(pub.TrackInfo()),
+					Muted: pub.IsMuted(), Refused: refusalOf(pub.TrackInfo()), Since: before.trackSince(pub.SID(), at),
 				})
 			}
 		}
@@ -88,20 +100,31 @@ func (l *Leg) look(others []*lksdk.RemoteParticipant) {
 	}
 }
 
+// trackSince is when a track was first seen: now, if it was not there before.
+func (r *roomSeen) trackSince(sid string, now time.Time) time.Time {
+	for i := range r.tracks {
+		if r.tracks[i].SID == sid {
+			return r.tracks[i].Since
+		}
+	}
+	return now
+}
+
 // hears lets a listener's packets be counted.
 func (l *Leg) hears(next func(*rtp.Packet, time.Duration) error) func(*rtp.Packet, time.Duration) error {
 	return func(p *rtp.Packet, age time.Duration) error {
 		l.seen.packets.Add(1)
 		if string(p.Payload) != string(media.SilenceFrame) {
 			now := time.Now().UnixNano()
+			l.seen.lastIn.Store(now) // before the first one: see View
 			l.seen.firstIn.CompareAndSwap(0, now)
-			l.seen.lastIn.Store(now)
 		}
 		return next(p, age)
 	}
 }
 
-// View returns what the leg sees now, or saw last before it left.
+// View returns what the leg sees now, or saw last before it left. Whoever has a first packet has a last one, too: they are
+// read in this order and written in the other.
 func (l *Leg) View() View {
 	v := View{
 		Offline: l.reconnecting.Load(),
@@ -115,17 +138,29 @@ func (l *Leg) View() View {
 	}
 	if r := l.seen.room.Load(); r != nil {
 		v.RoomSID, v.ParticipantSID, v.Others, v.EverOthers = r.sid, r.participant, r.others, r.everOthers
+		v.OthersSince = r.othersSince
 		v.Tracks = slices.Clone(r.tracks)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	v.Attributes = maps.Clone(l.attributes)
+	heard := l.heardAtEnd
+	if !l.finished {
+		heard = l.heardLocked()
+	}
 	for i := range v.Tracks {
-		if h := l.listeners[v.Tracks[i].SID]; h != nil {
-			v.Tracks[i].Subscribed, v.Tracks[i].Packets = true, h.stream.packets.Load()
-		}
+		v.Tracks[i].Packets, v.Tracks[i].Subscribed = heard[v.Tracks[i].SID]
 	}
 	return v
+}
+
+// heardLocked is how many packets came of each track that is heard. The caller holds mu.
+func (l *Leg) heardLocked() map[string]uint64 {
+	heard := make(map[string]uint64, len(l.listeners))
+	for sid, h := range l.listeners {
+		heard[sid] = h.stream.packets.Load()
+	}
+	return heard
 }
 
 func instant(nanos int64) time.Time {

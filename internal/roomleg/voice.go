@@ -180,8 +180,8 @@ func (v *voice) send(p *rtp.Packet) error {
 	}
 	v.sent.Add(1)
 	now := time.Now().UnixNano()
+	v.lastOut.Store(now) // before the first one: see View
 	v.firstOut.CompareAndSwap(0, now)
-	v.lastOut.Store(now)
 	return v.track.WriteRTP(p, nil)
 }
 

@@ -131,7 +131,9 @@ func (l *Leg) observe(asked map[string]bool) {
 			l.tellSource(pub, other.IsSpeaking())
 		}
 	}
-	if !l.reconnecting.Load() { // a room that is being joined anew looks empty
+	if l.reconnecting.Load() { // a room that is being joined anew looks empty
+		l.company.lose()
+	} else {
 		l.company.set(company)
 	}
 	if l.opts.Line != nil {

@@ -82,7 +82,7 @@ type Options struct {
 	// where other nodes share the bus: those take the call then.
 	Draining func() bool
 	// Ended is told of the end of a call that no node holds, so that it is not begun afterwards. Nil means nobody.
-	Ended func(ctx context.Context, callID string) error
+	Ended func(ctx context.Context, req *connectorpb.ReportCallRequest) error
 }
 
 // Client reaches nodes. It holds nothing that has to be closed.
@@ -90,8 +90,8 @@ type Client struct {
 	bus      connectorpb.ConnectorInternalClient
 	registry Registry
 	cluster  string
-	draining func() bool                         // may be nil
-	ended    func(context.Context, string) error // may be nil
+	draining func() bool                                                 // may be nil
+	ended    func(context.Context, *connectorpb.ReportCallRequest) error // may be nil
 }
 
 // New makes a Client.
@@ -154,7 +154,7 @@ func (c *Client) Disconnect(ctx context.Context, req *connectorpb.DisconnectCall
 func (c *Client) Report(ctx context.Context, req *connectorpb.ReportCallRequest, answerBy time.Time) error {
 	nodeID, err := c.find(ctx, req.GetCallId())
 	if errors.Is(err, ErrNotFound) && req.GetEvent() == connectorpb.ReportCallRequest_TERMINATED && c.ended != nil {
-		if endErr := c.ended(ctx, req.GetCallId()); endErr != nil {
+		if endErr := c.ended(ctx, req); endErr != nil {
 			return endErr
 		}
 	}

@@ -121,19 +121,24 @@ func TestWhatANodeSaysComesBack(t *testing.T) {
 
 func TestReportGoesToTheOwner(t *testing.T) {
 	t.Parallel()
-	var ended []string
+	var ended []*connectorpb.ReportCallRequest
 	c, nodes := begin(t, func(o *route.Options) {
-		o.Ended = func(_ context.Context, id string) error { ended = append(ended, id); return nil }
+		o.Ended = func(_ context.Context, req *connectorpb.ReportCallRequest) error {
+			ended = append(ended, req)
+			return nil
+		}
 	}, 1, 1)
 	report := func(id string, event connectorpb.ReportCallRequest_Event) error {
-		return c.Report(t.Context(), &connectorpb.ReportCallRequest{CallId: id, Event: event}, time.Time{}) // a node has time all the same
+		return c.Report(t.Context(), &connectorpb.ReportCallRequest{CallId: id, Event: event, ErrorCode: 138021}, time.Time{}) // a node has time all the same
 	}
 	require.NoError(t, report("a", connectorpb.ReportCallRequest_TERMINATED))
 	require.Equal(t, "a", (<-nodes[0].told).GetCallId())
 	require.ErrorIs(t, report("b", connectorpb.ReportCallRequest_ACCEPTED), route.ErrNotFound)
 	require.Empty(t, ended)
 	require.ErrorIs(t, report("b", connectorpb.ReportCallRequest_TERMINATED), route.ErrNotFound)
-	require.Equal(t, []string{"b"}, ended)
+	require.Len(t, ended, 1)
+	require.Equal(t, "b", ended[0].GetCallId())
+	require.Equal(t, int32(138021), ended[0].GetErrorCode(), "the call may live by now")
 	require.ErrorIs(t, report("broken", connectorpb.ReportCallRequest_ACCEPTED), route.ErrRegistry)
 	for id, want := range map[string]bool{"a": true, "b": false} {
 		held, err := c.Held(t.Context(), id)

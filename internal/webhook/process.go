@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/livekit/protocol/livekit"
@@ -24,6 +25,9 @@ const (
 
 	maxSDPBytes   = 64 << 10
 	maxTitleChars = 256
+
+	// statusFailed is the status of a call that Meta counts as failed; it need not say why.
+	statusFailed = "FAILED"
 )
 
 // process does one event.
@@ -109,6 +113,7 @@ func reportOf(e event) *connectorpb.ReportCallRequest {
 		req.ErrorCode = int32(min(max(failure.Code, 0), 1<<31-1))
 		req.ErrorTitle = firstChars(failure.Title, failure.Message)
 	}
+	req.Failed = strings.EqualFold(e.call.Status, statusFailed)
 	if e.call.Answered() {
 		req.AnsweredAt = timestamppb.New(e.call.StartTime)
 		req.Duration = durationpb.New(e.call.Duration)
