@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -107,9 +108,12 @@ func TestTokenIsReplacedWhileACallLasts(t *testing.T) {
 		PhoneNumberID: numberID, DisplayNumber: business, AccessToken: newToken, AppSecret: "app-secret",
 	}))
 	require.NoError(t, os.WriteFile(file, []byte(newToken+"\n"), 0o600))
-	for ctx := wait(t); s.permissionStatus() != http.StatusOK; { // the file is read once a second at most
-		require.NoError(t, ctx.Err(), "the new token is not taken")
-	}
+	until(t, func() string { // the file is read once a second at most
+		if status := s.permissionStatus(); status != http.StatusOK {
+			return fmt.Sprintf("the new token is not taken, %d", status)
+		}
+		return ""
+	})
 	require.NoError(t, s.livekit.DeleteRoom(wait(t), s.room))
 	requireOver(t, s.call)
 	s.requireSecretFree(metaToken, newToken)

@@ -20,11 +20,14 @@ type ruled struct {
 	file string
 }
 
-func newRuled(t *testing.T, rules string) *ruled {
+func newRuled(t *testing.T, rules string) *ruled { return newRuledAt(t, nil, rules) }
+
+// newRuledAt is newRuled at a LiveKit of its own.
+func newRuledAt(t *testing.T, server *livekittest.Server, rules string) *ruled {
 	t.Helper()
 	r := &ruled{file: filepath.Join(t.TempDir(), "rules.yaml")}
 	r.write(t, rules)
-	r.world = newWorld(t, worldOptions{config: func(c *app.Config) {
+	r.world = newWorld(t, worldOptions{livekit: server, config: func(c *app.Config) {
 		c.RulesFile = r.file
 		c.WhatsApp.Numbers = map[string]app.NumberConfig{numberID: {AccessToken: metaToken, AppSecret: "app-secret"}}
 		c.Webhook.Path, c.Webhook.VerifyToken = "/webhook", "verify-token"
@@ -47,9 +50,12 @@ func (r *ruled) write(t *testing.T, rules string) {
 func (r *ruled) reloaded(outcome string, n int) {
 	r.t.Helper()
 	line := fmt.Sprintf("livekit_connector_rules_reloads_total{outcome=%q} %d\n", outcome, n)
-	for ctx := wait(r.t); !strings.Contains(r.metrics(), line); {
-		require.NoError(r.t, ctx.Err(), line)
-	}
+	until(r.t, func() string {
+		if strings.Contains(r.metrics(), line) {
+			return ""
+		}
+		return "no " + line
+	})
 }
 
 func TestRuleGivesRoomAgentAndParticipant(t *testing.T) {
