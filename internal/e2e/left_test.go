@@ -122,7 +122,7 @@ func until(t *testing.T, left func() string) {
 		select {
 		case <-again.C:
 		case <-ctx.Done():
-			t.Fatalf("left in the process: %s", what)
+			t.Fatalf("still after %s: %s", patience, what)
 		}
 	}
 }
