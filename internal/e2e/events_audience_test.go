@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"bufio"
 	"encoding/json"
+	"io"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -97,13 +98,12 @@ func nodeAudience(t *testing.T, s *livekittest.Server, version string) *audience
 	t.Helper()
 	a := newAudience("node " + version)
 	lines := startNode(t, s, filepath.Join(sdkDir(), "node", "receiver.mjs"), "livekit-server-sdk-"+version)
-	require.True(t, lines.Scan(), "run `make sdks`, which installs the SDKs that the tests drive")
 	var begin struct{ Port int }
-	require.NoError(t, json.Unmarshal(lines.Bytes(), &begin))
+	require.NoError(t, json.Unmarshal([]byte(lines.next(t)), &begin))
 	a.url = "http://127.0.0.1:" + strconv.Itoa(begin.Port) + "/calls"
 	go func() { // ends with the process
-		for lines.Scan() {
-			a.add(readTold(lines.Bytes()))
+		for line := range lines {
+			a.add(readTold([]byte(line)))
 		}
 	}()
 	return a
@@ -131,8 +131,24 @@ func readTold(line []byte) (*livekit.WebhookEvent, *connectorpb.CallRecord, stri
 	return e, r, ""
 }
 
-// startNode runs a program that ends with its input, until the test ends, and returns its output.
-func startNode(t *testing.T, s *livekittest.Server, program string, args ...string) *bufio.Scanner {
+// output is what a program writes, closed at its end.
+type output <-chan string
+
+// next waits for a line.
+func (o output) next(t *testing.T) string {
+	t.Helper()
+	select {
+	case line, ok := <-o:
+		require.True(t, ok, "the program ended; run `make sdks`, which installs the SDKs that the tests drive")
+		return line
+	case <-wait(t).Done():
+		t.Fatal("the program does not write")
+		return ""
+	}
+}
+
+// startNode runs a program that ends with its input, until the test ends.
+func startNode(t *testing.T, s *livekittest.Server, program string, args ...string) output {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "node", append([]string{program}, args...)...)
 	cmd.Env = append(os.Environ(), "LIVEKIT_API_KEY="+s.APIKey(), "LIVEKIT_API_SECRET="+s.APISecret())
@@ -146,7 +162,23 @@ func startNode(t *testing.T, s *livekittest.Server, program string, args ...stri
 		_ = in.Close()
 		_ = cmd.Wait()
 	})
-	lines := bufio.NewScanner(out)
+	lines := make(chan string)
+	go func() { // ends with the process
+		defer close(lines)
+		for scanner := newLines(out); scanner.Scan(); {
+			select {
+			case lines <- scanner.Text():
+			case <-t.Context().Done():
+				return
+			}
+		}
+	}()
+	return lines
+}
+
+// newLines reads lines that may be as long as a call's record.
+func newLines(from io.Reader) *bufio.Scanner {
+	lines := bufio.NewScanner(from)
 	lines.Buffer(nil, 1<<20)
 	return lines
 }

@@ -297,14 +297,10 @@ func TestReceiversOfTheDocumentation(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "receiver.mjs")
 	require.NoError(t, os.WriteFile(file, []byte(script+"process.stdin.resume().on('end', () => process.exit(0));\n"), 0o600))
 	lines := startNode(t, liveKit, file)
-	require.True(t, lines.Scan())
-
-	url := "http://127.0.0.1:" + lines.Text()
+	url := "http://127.0.0.1:" + lines.next(t)
 	s := newScene(t, "events-docs", worldOptions{config: func(c *app.Config) { c.Events.URLs = []string{url} }}, nil)
 	require.NoError(t, s.call.HangUp())
-	require.True(t, lines.Scan())
-	require.Equal(t, s.call.ID()+" in events-docs: answered", lines.Text())
-	require.True(t, lines.Scan())
-	require.Regexp(t, `^`+s.call.ID()+` in events-docs: (user_hangup|meta_closed), \d+ packets from the phone$`, lines.Text())
+	require.Equal(t, s.call.ID()+" in events-docs: answered", lines.next(t))
+	require.Regexp(t, `^`+s.call.ID()+` in events-docs: (user_hangup|meta_closed), \d+ packets from the phone$`, lines.next(t))
 	s.nothingLeft(s.room)
 }

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/livekit/protocol/livekit"
 	lksdk "github.com/livekit/server-sdk-go/v2"
@@ -106,9 +107,10 @@ func send[Req, Res proto.Message](ctx context.Context, body []byte, req Req, cal
 
 // driver is an SDK in another process: one request per line, one answer per line (see sdk/).
 type driver struct {
-	mu  sync.Mutex // one request at a time
-	in  io.WriteCloser
-	out *bufio.Reader
+	mu   sync.Mutex // one request at a time
+	in   io.WriteCloser
+	out  *bufio.Reader
+	kill func() error
 	// translate adapts the arguments to the SDK's own; nil leaves them.
 	translate func(options) options
 }
@@ -128,15 +130,17 @@ func startDriver(t *testing.T, translate func(options) options, url, key, secret
 		_ = in.Close()
 		_ = cmd.Wait() // it ends with its input; the test's context kills it if it does not
 	})
-	return &driver{in: in, out: bufio.NewReader(out), translate: translate}
+	return &driver{in: in, out: bufio.NewReader(out), kill: cmd.Process.Kill, translate: translate}
 }
 
-func (d *driver) do(_ context.Context, method string, args options) (options, error) {
+// do asks the driver. If ctx ends first the driver is killed: nothing else ends its work.
+func (d *driver) do(ctx context.Context, method string, args options) (options, error) {
 	if d.translate != nil {
 		args = d.translate(args)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	defer context.AfterFunc(ctx, func() { _ = d.kill() })()
 	if err := json.NewEncoder(d.in).Encode(map[string]any{"method": method, "args": args}); err != nil {
 		return nil, fmt.Errorf("ask the driver: %w", err)
 	}
@@ -147,7 +151,7 @@ func (d *driver) do(_ context.Context, method string, args options) (options, er
 	for res.OK == nil && res.Error == nil { // some libraries log in between
 		line, err := d.out.ReadBytes('\n')
 		if err != nil {
-			return nil, fmt.Errorf("read the driver's answer: %w", err)
+			return nil, fmt.Errorf("read the driver's answer: %w", errors.Join(err, ctx.Err()))
 		}
 		if err := json.Unmarshal(line, &res); err != nil {
 			return nil, fmt.Errorf("read the driver's answer: %w", err)
@@ -157,6 +161,16 @@ func (d *driver) do(_ context.Context, method string, args options) (options, er
 		return nil, res.Error
 	}
 	return res.OK, nil
+}
+
+// A driver that does not answer costs a test its patience, and no more.
+func TestDriverThatHangs(t *testing.T) {
+	t.Parallel()
+	d := startDriver(t, nil, "", "", "", "sleep", "600")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	_, err := d.do(ctx, "wait", nil)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
 // sdkMaker starts one SDK against a connector.
