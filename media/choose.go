@@ -53,9 +53,7 @@ func (l *Line) acceptLocked(s *Source, p *rtp.Packet, now time.Duration) error {
 		return nil
 	}
 	if l.keyingLocked() {
-		if s.past != nil {
-			s.past.use() // it is not to be heard later either
-		}
+		s.past.use() // it is not to be heard later either
 		l.counters.keyed.Add(1)
 		return nil
 	}
@@ -257,9 +255,7 @@ func (l *Line) relayLocked(s *Source, p *rtp.Packet, duration uint32, heard soun
 	}
 	seq, ts := p.SequenceNumber+s.seqOffset, p.Timestamp+s.tsOffset
 	s.duration = duration
-	if s.past != nil {
-		s.past.use()
-	}
+	s.past.use()
 	l.enterLocked(phaseRelay, now)
 	l.advanceLocked(seq, ts, duration)
 	err := l.write(s, p)

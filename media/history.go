@@ -84,9 +84,9 @@ func (h *history) sort() {
 	h.count = len(kept)
 }
 
-// use notes that the newest packet is heard.
+// use notes that the newest packet is heard, or that it never will be. No history has none to note.
 func (h *history) use() {
-	if h.count > 0 {
+	if h != nil && h.count > 0 {
 		h.kept[h.count-1].used = true
 	}
 }
