@@ -110,21 +110,18 @@ func (g *gateway) event(kind, outcome string) {
 // metric waits until a line is among the metrics.
 func (g *gateway) metric(line string) {
 	g.t.Helper()
-	ctx := wait(g.t)
-	for {
+	until(g.t, func() string {
 		metrics := g.metrics()
 		if strings.Contains(metrics, line+"\n") {
-			return
+			return ""
 		}
-		if ctx.Err() != nil {
-			name, _, _ := strings.Cut(line, "{")
-			var got []string
-			for l := range strings.Lines(metrics) {
-				if strings.HasPrefix(l, name) && !strings.HasSuffix(l, " 0\n") {
-					got = append(got, l)
-				}
+		name, _, _ := strings.Cut(line, "{")
+		var got []string
+		for l := range strings.Lines(metrics) {
+			if strings.HasPrefix(l, name) && !strings.HasSuffix(l, " 0\n") {
+				got = append(got, l)
 			}
-			g.t.Fatalf("want %s, got %s", line, got)
 		}
-	}
+		return fmt.Sprintf("%s instead of %s", got, line)
+	})
 }

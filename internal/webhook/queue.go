@@ -64,7 +64,8 @@ func (q *queue) length() int {
 }
 
 // admit takes all events, or none and says errFull or errClosing. Those that were taken before, by whatever webhook, come
-// back. More events than the queue holds are taken if it is empty: they came in one webhook, and will again.
+// back. More events than the queue holds are taken if it is empty: they came in one webhook, and will again. The end of a
+// call that others of its events wait for always has room, because it makes room: there is one for each call.
 func (q *queue) admit(events []event) (repeated []event, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -77,6 +78,7 @@ func (q *queue) admit(events []event) (repeated []event, err error) {
 	}
 	marks := make(map[mark]bool, len(events))
 	fresh := make([]event, 0, len(events))
+	needed := 0
 	for _, e := range events {
 		m := mark{e.callID, e.kind}
 		if marks[m] || q.memory.has(e.callID, e.kind) {
@@ -85,8 +87,11 @@ func (q *queue) admit(events []event) (repeated []event, err error) {
 		}
 		marks[m] = true
 		fresh = append(fresh, e)
+		if e.kind != kindTerminate || q.lanes[e.callID] == nil {
+			needed++
+		}
 	}
-	if len(fresh) > 0 && q.waiting > 0 && q.waiting+len(fresh) > q.size {
+	if needed > 0 && q.waiting > 0 && q.waiting+needed > q.size {
 		return nil, errFull
 	}
 	for _, e := range fresh {

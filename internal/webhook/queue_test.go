@@ -122,6 +122,25 @@ func TestFullQueue(t *testing.T) {
 	})
 }
 
+// The end of a call that fills the queue gets in: it makes room.
+func TestFullQueueTakesTheEndOfWhatFillsIt(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStand(t, func(o *webhook.Options) { o.QueueSize = 1 })
+		over := make(chan struct{})
+		s.nodes.start = func(*connectorpb.StartCallRequest) error {
+			s.nodes.hold(callID)
+			<-over
+			return psrpc.NewErrorf(psrpc.FailedPrecondition, "the call has ended")
+		}
+		s.nodes.report = func(*connectorpb.ReportCallRequest) error { close(over); return nil }
+		require.Equal(t, http.StatusOK, s.post(envelope(numberID, calls(offer(callID)))))
+		require.Equal(t, http.StatusServiceUnavailable, s.post(envelope(numberID, calls(terminate("wacid.B")))))
+		require.Equal(t, http.StatusOK, s.post(envelope(numberID, calls(terminate(callID)))))
+		synctest.Wait()
+		require.Zero(t, s.count("webhook_queue_length"))
+	})
+}
+
 func TestShutdownFinishesTheQueue(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newStand(t)
