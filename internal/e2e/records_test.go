@@ -187,6 +187,27 @@ func TestRecordTellsAHealthyInboundCallFromBeginningToEnd(t *testing.T) {
 	w.nothingLeft(room)
 }
 
+// Who deletes the room takes the participant with it, and yet its record says what was, and how it ended.
+func TestRecordOfACallWhoseRoomWasDeleted(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, "records-deleted", worldOptions{}, func(a *application) { a.ignoreTerminate = true })
+	track, err := s.listener.Publish(livekittest.TrackOptions{})
+	require.NoError(t, err)
+	require.NoError(t, track.WaitHeard(wait(t)))
+	require.NoError(t, track.Send(wait(t), packets(t, speech(t, "agent"))))
+	require.NoError(t, s.livekit.DeleteRoom(wait(t), s.room))
+	requireOver(t, s.call)
+	over := s.recordWhen(s.call.ID(), "over", isOver)
+	require.Equal(t, "room_deleted", over.GetEndReason())
+	require.Equal(t, "hangup", over.GetAttributes()["whatsapp.callStatus"])
+	require.Equal(t, "room_deleted", over.GetAttributes()["whatsapp.endReason"])
+	require.Equal(t, []string{"phone_sends_silence"}, findings(over), "the room was heard")
+	require.Len(t, over.GetRoom().GetTracks(), 1)
+	require.True(t, over.GetRoom().GetTracks()[0].GetSubscribed())
+	require.Positive(t, over.GetRoom().GetTracks()[0].GetPackets())
+	s.nothingLeft(s.room)
+}
+
 func TestRecordTellsADialledCall(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, worldOptions{config: func(c *app.Config) { c.Participant.PhoneNumberAttributes = true }})
