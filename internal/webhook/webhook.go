@@ -10,7 +10,8 @@
 //	tells everybody everything   other numbers and unknown calls are passed over quietly
 //	repeats them hours later     a connect older than Options.MaxAge is not answered
 //	waits 20 s for an answer     nothing is waited for: events go into a queue
-//	repeats what was refused     a full queue answers 503, and nothing else that is signed is ever refused
+//	repeats what was refused     a full queue answers 503, as do too many large bodies at once; nothing else that is
+//	                             signed is ever refused
 //
 // # Order
 //
