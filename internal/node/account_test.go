@@ -75,6 +75,16 @@ func TestPickUpThatMetaTellsWithTheEndReachesTheRecord(t *testing.T) {
 	require.False(t, account.GetFailed())
 }
 
+func TestRingingIsInTheEventThatTellsOfIt(t *testing.T) {
+	s, watcher := remembering(t)
+	failed := s.dialling(t)
+	require.Equal(t, call.StatusDialing, watcher.next(t, EventCreated).GetAttributes()[call.AttributeStatus])
+	s.hears(t, &connectorpb.ReportCallRequest{CallId: dialledID, Event: ringing})
+	require.Equal(t, call.StatusRinging, watcher.next(t, EventRinging).GetAttributes()[call.AttributeStatus], "there is no participant yet")
+	s.hears(t, &connectorpb.ReportCallRequest{CallId: dialledID, Event: rejected})
+	require.Error(t, <-failed)
+}
+
 func TestRecordOfACallOfWhichMetaToldNothing(t *testing.T) {
 	s, _ := remembering(t)
 	failed := s.dialling(t)
