@@ -140,6 +140,22 @@ func TestGatewayRecordedWebhookIsReplayed(t *testing.T) {
 	require.Empty(t, c.Report().Problems)
 }
 
+// An application's Accept took the last place: the gateway, which finds none, does not reject the call that it took.
+func TestGatewayLeavesTheLastPlaceToAnApplication(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, "gateway-last-place", worldOptions{config: func(c *app.Config) { c.MaxActiveCalls = 1 }}, into("gateway-last-place"))
+	c, body := g.withheld()
+	sdk := newGoSDK(g.url, g.livekit.APIKey(), g.livekit.APISecret())
+	_, err := sdk.do(wait(t), "accept", acceptRequest(c.ID(), c.Offer()).with(options{"roomName": g.room, "participantIdentity": "caller-app"}))
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, g.post(body))
+	g.event("connect_inbound", "taken")
+	require.Equal(t, fakemeta.StateActive, c.State())
+	require.NoError(t, c.HangUp())
+	g.over(c)
+	require.Equal(t, "user", c.Report().EndedBy)
+}
+
 // strangers is a webhook about calls of another app of the same number.
 func strangers(n int) []byte {
 	id := fmt.Sprint("wacid.stranger-", n)
