@@ -85,15 +85,19 @@ func (l roomLeg) Leave(d call.Departure) error {
 
 func (l roomLeg) Company() (call.Company, <-chan struct{}) {
 	company, changed := l.Leg.Company()
+	return companyOf(company), changed
+}
+
+func companyOf(c roomleg.Company) call.Company {
 	switch {
-	case company.Away:
-		return call.CompanyUnknown, changed
-	case company.Present:
-		return call.CompanyPresent, changed
-	case company.Met:
-		return call.CompanyLeft, changed
+	case c.Away:
+		return call.CompanyUnknown
+	case c.Present:
+		return call.CompanyPresent
+	case c.Met:
+		return call.CompanyLeft
 	default:
-		return call.CompanyNone, changed
+		return call.CompanyNone
 	}
 }
 

@@ -2,6 +2,7 @@ package roomleg
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -29,4 +30,11 @@ func TestCompanyOfALegWithoutItsRoom(t *testing.T) {
 	become(func() { l.company.lose() }, Company{Present: true, Met: true, Away: true}, false)
 	become(func() { l.company.set(false) }, Company{Met: true}, true)
 	become(func() { l.company.set(false) }, Company{Met: true}, false)
+}
+
+func TestTrackIsSeenSinceItWasSeenFirst(t *testing.T) {
+	first := time.Unix(1_800_000_000, 0)
+	before := &roomSeen{tracks: []TrackView{{SID: "TR_a", Since: first}}}
+	require.Equal(t, first, before.trackSince("TR_a", first.Add(time.Minute)))
+	require.Equal(t, first.Add(time.Minute), before.trackSince("TR_b", first.Add(time.Minute)))
 }

@@ -41,10 +41,17 @@ func TestCompanyIsWhoCanTalk(t *testing.T) {
 			b.waitClosed(changed, "somebody")
 			company, changed = leg.Company()
 			require.Equal(t, roomleg.Company{Present: true, Met: true}, company)
+			came := leg.View()
+			require.Equal(t, 1, came.Others)
+			require.False(t, came.OthersSince.Before(leg.Joined()))
 			require.NoError(t, other.Leave())
 			b.waitClosed(changed, "his leaving")
 			company, _ = leg.Company()
 			require.Equal(t, roomleg.Company{Met: true}, company)
+			left := leg.View()
+			require.Zero(t, left.Others)
+			require.True(t, left.EverOthers)
+			require.True(t, left.OthersSince.After(came.OthersSince))
 		})
 	}
 }
