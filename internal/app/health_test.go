@@ -135,3 +135,15 @@ func TestShutdownDoesNotWaitForUnusedConnections(t *testing.T) {
 	defer cancel()
 	require.NoError(t, servers.Shutdown(ctx))
 }
+
+// One that was accepted just before the listener was closed is told of after the others are gone.
+func TestShutdownDoesNotWaitForAConnectionThatCameLast(t *testing.T) {
+	servers := startServers(t, &Config{BindAddresses: []string{"127.0.0.1"}}, NewProbes())
+	near, far := net.Pipe()
+	defer far.Close()
+	servers.API.closeFresh()
+	servers.API.watch(near, http.StateNew)
+	_, err := near.Write([]byte("x"))
+	require.ErrorIs(t, err, io.ErrClosedPipe)
+	require.NoError(t, servers.Shutdown(t.Context()))
+}

@@ -81,26 +81,32 @@ type HTTPServer struct {
 	listeners []net.Listener
 	serving   sync.WaitGroup
 
-	mu sync.Mutex // guards the following field
+	mu sync.Mutex // guards the following fields
 	// fresh are connections over which nothing was asked yet. Clients open such in reserve, and http.Server's Shutdown
 	// waits five seconds for each.
 	fresh map[net.Conn]struct{}
+	// closing is set when fresh ones are closed: one that was accepted a moment before the end is told of only after it.
+	closing bool
 }
 
 // watch keeps account of fresh connections.
 func (s *HTTPServer) watch(c net.Conn, state http.ConnState) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if state == http.StateNew {
+	switch {
+	case state != http.StateNew:
+		delete(s.fresh, c)
+	case s.closing:
+		_ = c.Close() // as closeFresh does
+	default:
 		s.fresh[c] = struct{}{}
-		return
 	}
-	delete(s.fresh, c)
 }
 
 func (s *HTTPServer) closeFresh() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.closing = true
 	for c := range s.fresh {
 		_ = c.Close() // nothing was asked, nothing is lost
 	}
