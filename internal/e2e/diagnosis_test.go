@@ -175,6 +175,7 @@ func TestDiagnosisOfACallThatWaitsForItsAgent(t *testing.T) {
 	r := w.finds(c.ID(), "gate_not_accepted")
 	require.Equal(t, []string{"gate_not_accepted"}, findings(r))
 	require.NoError(t, c.HangUp())
+	requireOver(t, c)
 	require.Empty(t, findings(w.recordWhen(c.ID(), "over", isOver)), "who hangs up while it rings misses nothing")
 	w.nothingLeft("diagnosis-gate")
 }
@@ -206,6 +207,7 @@ func TestDiagnosisOfARoomWithoutAnybody(t *testing.T) {
 	r := w.finds(c.ID(), "room_empty")
 	require.Equal(t, "room", r.GetDiagnosis()[0].GetLayer())
 	require.NoError(t, c.HangUp())
+	requireOver(t, c)
 	w.nothingLeft("diagnosis-empty")
 }
 
@@ -247,6 +249,7 @@ func TestDiagnosisOfTheRoomsTracks(t *testing.T) {
 				}
 			}
 			require.NoError(t, s.call.HangUp())
+			requireOver(t, s.call)
 			s.nothingLeft(s.room)
 		})
 	}
@@ -266,6 +269,7 @@ func TestDiagnosisOfACallerWhomNobodyHears(t *testing.T) {
 	r := w.finds(c.ID(), "caller_track_unsubscribed")
 	require.Equal(t, uint32(1), r.GetRoom().GetOthers())
 	require.NoError(t, c.HangUp())
+	requireOver(t, c)
 	w.nothingLeft(room)
 }
 
@@ -324,6 +328,7 @@ func TestDiagnosisOfThePhonesPackets(t *testing.T) {
 				}
 			}
 			require.NoError(t, c.HangUp())
+			requireOver(t, c)
 			w.nothingLeft(room)
 		})
 	}

@@ -69,13 +69,19 @@ func (l *Leg) unlisten(track *webrtc.TrackRemote) {
 	for sid, h := range l.listeners {
 		if h.track == track {
 			gone = h
-			delete(l.listeners, sid)
+			l.dropLocked(sid)
 		}
 	}
 	l.mu.Unlock()
 	if gone != nil {
 		gone.stop()
 	}
+}
+
+// dropLocked ends the entry of a track that is no longer heard. The caller holds mu.
+func (l *Leg) dropLocked(sid string) {
+	l.dropped[sid] = lastHeard{packets: l.listeners[sid].stream.packets.Load(), at: time.Now()}
+	delete(l.listeners, sid)
 }
 
 // unlistenAll ends the hearing of all tracks.
@@ -98,7 +104,7 @@ func (l *Leg) read(sid string, h *listener) {
 		l.taps.drop(uint32(h.track.SSRC()))
 		l.mu.Lock()
 		if l.listeners[sid] == h {
-			delete(l.listeners, sid)
+			l.dropLocked(sid)
 		}
 		l.mu.Unlock()
 	}()

@@ -116,8 +116,10 @@ type Leg struct {
 	keys       []keyPress           // for the room, oldest first
 	keying     bool                 // sendKeys runs
 	finished   bool                 // done is closed
-	heardAtEnd map[string]uint64    // packets by track SID, when it was closed; the listeners end after it
-	err        error                // why, nil if we left
+	heardAtEnd map[string]uint64    // packets by track SID, when it was closed
+
+	dropped map[string]lastHeard // by track SID: those that were listeners
+	err     error                // why, nil if we left
 }
 
 // Join makes the participant and waits until it is connected and its agents are sent for. If ctx ends first Join returns
@@ -164,7 +166,7 @@ func newLeg(opts Options) (*Leg, error) {
 		opts: opts, log: opts.Logger, voice: newVoice(track), taps: newTaps(),
 		ready: make(chan struct{}), done: make(chan struct{}),
 		wake: make(chan struct{}, 1), online: make(chan struct{}, 1), dismissed: make(chan struct{}),
-		attributes: make(map[string]string), listeners: make(map[string]*listener),
+		attributes: make(map[string]string), listeners: make(map[string]*listener), dropped: make(map[string]lastHeard),
 		unheard: unheard{reasons: make(map[string]Refusal)},
 		company: company{changed: make(chan struct{})},
 	}
@@ -316,6 +318,6 @@ func (l *Leg) finish(err error) {
 	if l.finished {
 		return
 	}
-	l.finished, l.err, l.heardAtEnd = true, err, l.heardLocked()
+	l.finished, l.err, l.heardAtEnd = true, err, l.heardAtEndLocked(time.Now())
 	close(l.done)
 }

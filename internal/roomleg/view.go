@@ -154,6 +154,26 @@ func (l *Leg) View() View {
 	return v
 }
 
+// lastHeard is a track whose listener ended, and when.
+type lastHeard struct {
+	packets uint64
+	at      time.Time
+}
+
+// takingDown is how long before it ends our participant the server may take the tracks of a room that is deleted.
+const takingDown = 2 * time.Second
+
+// heardAtEndLocked is heardLocked with the tracks that only the end of it all took away. The caller holds mu.
+func (l *Leg) heardAtEndLocked(now time.Time) map[string]uint64 {
+	heard := l.heardLocked()
+	for sid, last := range l.dropped {
+		if _, still := heard[sid]; !still && now.Sub(last.at) < takingDown {
+			heard[sid] = last.packets
+		}
+	}
+	return heard
+}
+
 // heardLocked is how many packets came of each track that is heard. The caller holds mu.
 func (l *Leg) heardLocked() map[string]uint64 {
 	heard := make(map[string]uint64, len(l.listeners))

@@ -131,7 +131,7 @@ func (l *Leg) observe(asked map[string]bool) {
 			l.tellSource(pub, other.IsSpeaking())
 		}
 	}
-	l.look(others) // before anybody hears that something changed
+	l.look(others)             // before anybody hears that something changed
 	if l.reconnecting.Load() { // a room that is being joined anew looks empty
 		l.company.lose()
 	} else {

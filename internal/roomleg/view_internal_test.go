@@ -38,3 +38,16 @@ func TestTrackIsSeenSinceItWasSeenFirst(t *testing.T) {
 	require.Equal(t, first, before.trackSince("TR_a", first.Add(time.Minute)))
 	require.Equal(t, first.Add(time.Minute), before.trackSince("TR_b", first.Add(time.Minute)))
 }
+
+// A server that takes a room down may take the tracks first.
+func TestTracksThatWentWithTheRoomWereHeard(t *testing.T) {
+	l := &Leg{listeners: map[string]*listener{}, dropped: map[string]lastHeard{}, done: make(chan struct{})}
+	for _, sid := range []string{"TR_now", "TR_lately"} {
+		l.listeners[sid] = &listener{stream: new(tapped)}
+		l.listeners[sid].stream.packets.Store(7)
+	}
+	l.dropLocked("TR_lately")
+	l.dropped["TR_before"] = lastHeard{packets: 9, at: time.Now().Add(-takingDown)}
+	l.finish(nil)
+	require.Equal(t, map[string]uint64{"TR_now": 7, "TR_lately": 7}, l.heardAtEnd)
+}
