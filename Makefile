@@ -34,6 +34,8 @@ SDK_STAMP  := $(CACHE)/sdk-$(shell cd $(SDK_SOURCE) 2>/dev/null && cat go-*/* no
 
 # The end-to-end tests run after the others and alone: they judge sound, and a compiler beside them would be heard.
 E2E_PACKAGES := ./internal/e2e/...
+# These of them wait for servers more than they listen: several at once. All others have two CPUs for two calls.
+E2E_MANY := ^Test(Gateway|Lifecycle|Diagnosis|Record|Event|Receiver|Rule|LiveKitTakes|Agent(Gets|Sees|Presses)|Keys(ForThe|OfA))
 PACKAGES      = $(shell go list ./... | grep -v /internal/e2e)
 # Where -race pays: our own goroutines. The end-to-end tests are mostly other people's code, and too slow with it.
 # The benchmark's arithmetic has none, and would take minutes.
@@ -85,7 +87,8 @@ unit: deps livekit-server $(GOTESTSUM) ## Run the tests of the packages; some st
 
 .PHONY: e2e
 e2e: deps livekit-server sdks $(GOTESTSUM) ## Run whole calls: livekit-server, LiveKit's SDKs, a fake Meta
-	PATH="$(SDK_DIR)/bin:$$PATH" $(GOTESTSUM) --format testname -- -count=1 -timeout 15m $(TEST_FLAGS) $(E2E_PACKAGES)
+	PATH="$(SDK_DIR)/bin:$$PATH" $(GOTESTSUM) --format testname -- -count=1 -timeout 15m -skip '$(E2E_MANY)' $(TEST_FLAGS) $(E2E_PACKAGES)
+	PATH="$(SDK_DIR)/bin:$$PATH" $(GOTESTSUM) --format testname -- -count=1 -timeout 15m -run '$(E2E_MANY)' -parallel 5 $(TEST_FLAGS) $(E2E_PACKAGES)
 
 .PHONY: race
 race: deps livekit-server $(GOTESTSUM) ## Run the tests of our concurrent packages under the race detector

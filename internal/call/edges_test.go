@@ -30,6 +30,24 @@ func TestCallThatEndsWhileItsTrackIsPublishedWasAnswered(t *testing.T) {
 	})
 }
 
+// Publishing fails for the same reason for which the participant is gone, and may be heard of first.
+func TestParticipantRemovedWhileItsTrackIsPublished(t *testing.T) {
+	for range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			s := newScript()
+			s.block["publish"], s.fail["publish"] = make(chan struct{}), errScripted
+			s.roomReason = call.ReasonParticipantRemoved
+			close(s.connected)
+			c := begin(t, s, nil)
+			synctest.Wait()
+			require.Equal(t, 1, s.count("publish"))
+			close(s.roomDone)
+			close(s.block["publish"])
+			require.Equal(t, call.ReasonParticipantRemoved, ended(t, c))
+		})
+	}
+}
+
 func TestPickedUpCallWhoseTrackIsNeverPublishedEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript()

@@ -150,7 +150,13 @@ func (c *Call) answered(ctx context.Context, s *seat, e Event) error {
 	c.setAttributes(s, attributes)
 	c.markAt(StageAnswered, now) // whoever hears of it sees the attributes, too
 	if err := s.room.Publish(ctx); err != nil {
-		return reasonFor(ctx, ReasonRoomJoinFailed, fmt.Errorf("publish the caller's track: %w", err))
+		reason := ReasonRoomJoinFailed
+		select {
+		case <-s.room.Done(): // whoever ended the participant ended this, too
+			reason = s.room.Reason()
+		default:
+		}
+		return reasonFor(ctx, reason, fmt.Errorf("publish the caller's track: %w", err))
 	}
 	c.mark(StagePublished)
 	c.log.Info("call active", "setup", now.Sub(c.started).Round(time.Millisecond))

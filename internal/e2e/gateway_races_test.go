@@ -24,13 +24,16 @@ func TestGatewayBadDays(t *testing.T) {
 		"without contacts":              {OmitContacts: true},
 		"with the user's ID alone":      {OmitFrom: true, OmitContacts: true},
 		"with the older connection":     {Legacy: true},
+		"with ID, event and SDP alone":  {OmitOptional: true, OmitContacts: true},
+		"with numbers exchanged":        {SwapNumbers: true},
+		"with other types":              {OtherTypes: true},
 		"with slashes escaped":          {EscapeSlashes: true},
 		"before the response to a dial": {ConnectBeforeResponse: true},
 		"status before the answer":      {Rules: every(fakemeta.DeliveryRule{Event: "connect", Delay: 700 * time.Millisecond})},
 		"all of it": {
 			Rules:       every(fakemeta.DeliveryRule{Copies: 1}),
 			BatchWindow: 100 * time.Millisecond, Foreign: true, Unknown: true, OmitContacts: true, OmitFrom: true, Legacy: true,
-			EscapeSlashes: true, Parallel: true,
+			EscapeSlashes: true, Parallel: true, OtherTypes: true,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -53,6 +56,28 @@ func TestGatewayBadDays(t *testing.T) {
 			g.over(out)
 			require.Empty(t, in.Report().Problems)
 			require.Empty(t, out.Report().Problems)
+		})
+	}
+}
+
+// Meta's documentation has the errors of a call beside it, its traffic in both places.
+func TestGatewayErrorsOfACall(t *testing.T) {
+	t.Parallel()
+	for name, d := range map[string]fakemeta.Delivery{
+		"in both places": {}, "in the call": {ErrorsIn: "call"}, "beside the call": {ErrorsIn: "value"},
+		"with a code that is a string": {OtherTypes: true, ErrorsIn: "value"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			room := "gateway errors " + name
+			g := newGateway(t, room, worldOptions{}, into(room))
+			g.meta.SetDelivery(d)
+			c := g.answered()
+			caller, err := g.listener.Wait(wait(t), isCaller(livekittest.EventJoined))
+			require.NoError(t, err)
+			require.NoError(t, c.Fail(138021))
+			requireEnd(t, g.listener, caller.Identity, "media_not_received", "138021")
+			g.over(c)
 		})
 	}
 }

@@ -84,6 +84,9 @@ func dress(v Value, mode Delivery) Value {
 	if mode.Unknown {
 		v.Unknown = map[string]any{"since": "2027", "list": []int{1, 2}}
 	}
+	if mode.ErrorsIn == "call" {
+		v.Errors = nil
+	}
 	return v
 }
 
@@ -95,6 +98,15 @@ func dressCall(c *CallEvent, mode Delivery) {
 		c.From = ""
 	default:
 		c.To = ""
+	}
+	if mode.SwapNumbers && c.Direction == string(Outbound) {
+		c.From, c.To = c.To, c.From
+	}
+	if mode.OmitOptional {
+		c.Direction, c.From, c.To, c.FromUserID, c.Timestamp = "", "", "", "", ""
+	}
+	if mode.ErrorsIn == "value" {
+		c.Errors = nil
 	}
 	if mode.Legacy && c.Session != nil {
 		c.Connection = legacyConnection(*c.Session)

@@ -30,6 +30,14 @@ type Delivery struct {
 	// business-scoped user ID remains, as for people with a username.
 	OmitContacts bool `json:"omit_contacts,omitempty"`
 	OmitFrom     bool `json:"omit_from,omitempty"`
+	// OmitOptional leaves of a call's event its ID, event, SDP and end alone: no direction, numbers or time.
+	OmitOptional bool `json:"omit_optional,omitempty"`
+	// SwapNumbers exchanges from and to of outbound calls, as one sample of Meta's has it.
+	SwapNumbers bool `json:"swap_numbers,omitempty"`
+	// OtherTypes writes times as integers and durations and error codes as strings.
+	OtherTypes bool `json:"other_types,omitempty"`
+	// ErrorsIn is where a terminate has its errors: "call", "value", or both, which is what Meta was seen to send, if empty.
+	ErrorsIn string `json:"errors_in,omitempty"`
 	// Legacy adds the older connection object beside session.
 	Legacy bool `json:"legacy,omitempty"`
 	// EscapeSlashes writes "/" as "\/".

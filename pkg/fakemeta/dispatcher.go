@@ -193,6 +193,9 @@ func (d *dispatcher) post(n *number, mode Delivery, updates []*update) {
 		d.log.Error("webhook not encodable", slog.Any("error", err))
 		return
 	}
+	if mode.OtherTypes {
+		body = otherTypes(body)
+	}
 	signature := Signature(body, n.AppSecret)
 	switch {
 	case mode.NoSignature:

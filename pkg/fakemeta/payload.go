@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -67,7 +68,7 @@ type CallEvent struct {
 	FromUserID            string            `json:"from_user_id,omitempty"`
 	To                    string            `json:"to,omitempty"`
 	Event                 string            `json:"event"`
-	Timestamp             string            `json:"timestamp"`
+	Timestamp             string            `json:"timestamp,omitempty"`
 	Direction             string            `json:"direction,omitempty"`
 	Session               *Session          `json:"session,omitempty"`
 	Connection            *LegacyConnection `json:"connection,omitempty"`
@@ -148,6 +149,19 @@ func encode(p *Payload, slashes bool) ([]byte, error) {
 		return nil, fmt.Errorf("encode webhook: %w", err)
 	}
 	return escape(bytes.TrimRight(plain.Bytes(), "\n"), slashes), nil
+}
+
+// The values whose types Meta's documentation and its traffic do not agree on. A quotation mark within a text is escaped,
+// so no text matches.
+var (
+	timeText   = regexp.MustCompile(`"(timestamp|start_time|end_time)":"([0-9]+)"`)
+	plainCount = regexp.MustCompile(`"(duration|code)":([0-9]+)`)
+)
+
+// otherTypes writes times as integers, counts and codes as strings.
+func otherTypes(body []byte) []byte {
+	body = timeText.ReplaceAll(body, []byte(`"$1":$2`))
+	return plainCount.ReplaceAll(body, []byte(`"$1":"$2"`))
 }
 
 func escape(plain []byte, slashes bool) []byte {

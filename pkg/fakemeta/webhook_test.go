@@ -284,6 +284,33 @@ func TestWhatMayBeMissing(t *testing.T) {
 	}
 }
 
+func TestTypesAndPlacesThatMetaDoesNotAgreeOn(t *testing.T) {
+	srv, l := startWithListener(t, fakemeta.Options{Timing: fakemeta.Scaled(0.01), AllowSecondCall: true})
+	said := func(d fakemeta.Delivery) (connect, terminate string) {
+		before := len(l.wait(t, 0))
+		srv.SetDelivery(d)
+		call, err := srv.User(caller).Call(t.Context(), pnid)
+		require.NoError(t, err)
+		require.NoError(t, call.Fail(138019))
+		bodies := l.wait(t, before+2)[before:]
+		return bodies[0], bodies[1]
+	}
+	connect, terminate := said(fakemeta.Delivery{})
+	require.Regexp(t, `"timestamp":"\d+"`, connect)
+	require.Equal(t, 2, strings.Count(terminate, `"code":138019`), "in the call and beside it")
+
+	connect, terminate = said(fakemeta.Delivery{OtherTypes: true, ErrorsIn: "value"})
+	require.Regexp(t, `"timestamp":\d+`, connect)
+	require.Equal(t, 1, strings.Count(terminate, `"code":"138019"`))
+	require.Regexp(t, `"errors":\[[^]]*\]\},"field"`, terminate)
+
+	connect, terminate = said(fakemeta.Delivery{OmitOptional: true, OmitContacts: true, ErrorsIn: "call"})
+	for _, key := range []string{"timestamp", "direction", "from", "to"} {
+		require.NotContains(t, connect+terminate, `"`+key+`":`)
+	}
+	require.Equal(t, 1, strings.Count(terminate, `"code":138019`))
+}
+
 func TestConnectWebhookBeforeTheResponse(t *testing.T) {
 	srv, l := startWithListener(t, fakemeta.Options{})
 	srv.SetDelivery(fakemeta.Delivery{ConnectBeforeResponse: true})
