@@ -362,7 +362,7 @@ func (l *Leg) Open() {
 }
 
 // Close ends the leg with close_notify, frees its sockets and waits for all that
-// it started. It must not be called by the sink. Idempotent.
+// it started, for closeLimit at most. It must not be called by the sink. Idempotent.
 func (l *Leg) Close() error {
 	l.end(nil)
 	l.open.Store(false)
@@ -370,8 +370,11 @@ func (l *Leg) Close() error {
 	l.closed = true
 	l.stopReportsLocked()
 	l.mu.Unlock()
-	err := l.pc.GracefulClose()
-	l.wg.Wait()
+	err := closeBounded(func() error {
+		err := l.pc.GracefulClose()
+		l.wg.Wait()
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("close peer connection: %w", err)
 	}
