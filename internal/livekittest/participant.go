@@ -56,6 +56,7 @@ type Participant struct {
 	mu         sync.Mutex
 	recordings map[string]*Recording // by identity
 	heard      map[*webrtc.TrackRemote]bool
+	published  []<-chan struct{} // one per track of ours, closed when it has a connection
 	closed     bool
 }
 
@@ -222,6 +223,7 @@ func (p *Participant) LeaveWithReason(reason livekit.DisconnectReason) error {
 		return nil
 	}
 	p.settle()
+	p.awaitBound()
 	pc := p.room.LocalParticipant.GetPublisherPeerConnection()
 	p.sayGoodbye(reason)
 	p.room.DisconnectWithReason(reason)
@@ -253,6 +255,23 @@ func (p *Participant) settle() {
 	for p.room.ConnectionState() == lksdk.ConnectionStateReconnecting {
 		select {
 		case <-tick.C:
+		case <-timer.C:
+			return
+		}
+	}
+}
+
+// awaitBound waits a little for the end of a negotiation that a Publish began. Leaving in the middle of it leaks a goroutine
+// of Pion's: RTPSender.Send then comes after RTPSender.Stop, and nobody closes the stream that it opens.
+func (p *Participant) awaitBound() {
+	timer := time.NewTimer(settleTimeout)
+	defer timer.Stop()
+	p.mu.Lock()
+	published := p.published
+	p.mu.Unlock()
+	for _, bound := range published {
+		select {
+		case <-bound:
 		case <-timer.C:
 			return
 		}

@@ -59,12 +59,17 @@ func (p *Participant) Publish(options TrackOptions) (*Track, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make track: %w", err)
 	}
+	bound := make(chan struct{})
+	local.OnBind(sync.OnceFunc(func() { close(bound) }))
 	publication, err := p.room.LocalParticipant.PublishTrack(local, &lksdk.TrackPublicationOptions{
 		Name: options.Name, Source: options.Source, Encryption: options.Encryption,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("publish track: %w", err)
 	}
+	p.mu.Lock()
+	p.published = append(p.published, bound)
+	p.mu.Unlock()
 	return &Track{
 		participant: p, publication: publication, local: local, freeze: options.FreezeClock,
 		sequence: uint16(rand.UintN(1 << 16)), timestamp: rand.Uint32(), //nolint:gosec // RTP start values

@@ -11,6 +11,9 @@ import (
 	"github.com/livekit-connector/livekit-connector/internal/roomleg/sdklog"
 )
 
+// negotiationLimit is some round trips to a busy server.
+const negotiationLimit = 500 * time.Millisecond
+
 // Publish adds the microphone track, which tells agents that the call is answered: they accept audio of source MICROPHONE
 // only, and returns when the room has it. What WriteRTP gets from now on is sent. Publishing again does nothing. If ctx
 // ends first the track may still appear; leave then.
@@ -55,7 +58,7 @@ func (l *Leg) Publish(ctx context.Context) error {
 }
 
 // awaitBound waits for the end of the negotiation that the SDK has begun. Leaving in the middle of it would leak a goroutine
-// of Pion's (RTPSender.Send and Stop at the same time).
+// of Pion's: RTPSender.Send then comes after RTPSender.Stop, and nobody closes the stream that it opens.
 func (l *Leg) awaitBound(ctx context.Context) error {
 	select {
 	case <-l.voice.bound:
@@ -64,5 +67,18 @@ func (l *Leg) awaitBound(ctx context.Context) error {
 		return context.Cause(ctx)
 	case <-l.done:
 		return ErrNotInRoom
+	}
+}
+
+// settleNegotiation is awaitBound for a leg that leaves while, or after, Publish was given up. Most have nothing to wait for.
+func (l *Leg) settleNegotiation() {
+	if l.voice.heldSince.Load() == 0 {
+		return // Publish was never called
+	}
+	timer := time.NewTimer(negotiationLimit)
+	defer timer.Stop()
+	select {
+	case <-l.voice.bound:
+	case <-timer.C:
 	}
 }

@@ -291,6 +291,7 @@ func (l *Leg) leave(reason livekit.DisconnectReason) error {
 	connection := l.room.LocalParticipant.GetPublisherPeerConnection()
 	connected := l.room.ConnectionState() == lksdk.ConnectionStateConnected
 	if connected {
+		l.settleNegotiation()
 		l.sayGoodbye(reason)
 	}
 	l.room.DisconnectWithReason(reason)

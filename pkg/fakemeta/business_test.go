@@ -206,9 +206,22 @@ func newBusiness(t *testing.T, o businessOptions) *business {
 	return b
 }
 
+// closeLimit is far more than Pion needs when it closes at all.
+const closeLimit = 10 * time.Second
+
 func (b *business) close() {
 	b.phone.Stop()
-	_ = b.pc.Close()
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		_ = b.pc.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closeLimit):
+		b.t.Error("Pion did not close: the first packet came when it accepted streams no more (srtp, decrypt)")
+		return
+	}
 	b.reading.Wait()
 }
 
