@@ -37,9 +37,11 @@ E2E_PACKAGES := ./internal/e2e/...
 # These of them wait for servers more than they listen: several at once. All others have two CPUs for two calls.
 E2E_MANY := ^Test(Gateway|Lifecycle|Diagnosis|Record|Event|Receiver|Rule|LiveKitTakes|Agent(Gets|Sees|Presses)|Keys(ForThe|OfA))
 PACKAGES      = $(shell go list ./... | grep -v /internal/e2e)
-# Where -race pays: our own goroutines. The end-to-end tests are mostly other people's code, and too slow with it.
-# The benchmark's arithmetic has none, and would take minutes.
-RACE_PACKAGES ?= $(filter-out $(addprefix %/bench/,listen latency micro quality stoi),$(PACKAGES))
+# Tested without -race: arithmetic in one goroutine, which would take minutes with it. All others are tested with it, where
+# our own goroutines are. The end-to-end tests are mostly other people's code, and too slow with it.
+PLAIN_PACKAGES = $(filter $(addprefix %/,bench/listen bench/latency bench/micro bench/quality bench/stoi \
+	pkg/fakemeta/hearing media/resample media/resample/soxr media/g711),$(PACKAGES))
+RACE_PACKAGES ?= $(filter-out $(PLAIN_PACKAGES),$(PACKAGES))
 TEST_FLAGS ?=
 
 ##@ Use
@@ -80,19 +82,20 @@ docker: ## Build the container image livekit-connector:VERSION
 test: unit e2e ## Run all tests
 
 .PHONY: unit
-unit: deps livekit-server $(GOTESTSUM) ## Run the tests of the packages; some start a real livekit-server
-	$(GOTESTSUM) --format testname -- -count=1 -timeout 10m $(TEST_FLAGS) $(PACKAGES)
+unit: deps livekit-server $(GOTESTSUM) ## Run the tests of the packages, with the race detector where it pays
+	$(GOTESTSUM) --format testname -- -count=1 -timeout 10m $(TEST_FLAGS) $(PLAIN_PACKAGES)
 	@# The benchmark's reference is a module of its own.
 	cd bench/reference && $(GOTESTSUM) --format testname -- -count=1 -timeout 10m $(TEST_FLAGS) ./...
+	@$(MAKE) race
+
+.PHONY: race
+race: deps livekit-server $(GOTESTSUM) ## Run the part of them that runs under the race detector; some start a real livekit-server
+	$(GOTESTSUM) --format testname -- -race -count=1 -p 3 -timeout 10m $(TEST_FLAGS) $(RACE_PACKAGES)
 
 .PHONY: e2e
 e2e: deps livekit-server sdks $(GOTESTSUM) ## Run whole calls: livekit-server, LiveKit's SDKs, a fake Meta
 	PATH="$(SDK_DIR)/bin:$$PATH" $(GOTESTSUM) --format testname -- -count=1 -timeout 15m -skip '$(E2E_MANY)' $(TEST_FLAGS) $(E2E_PACKAGES)
 	PATH="$(SDK_DIR)/bin:$$PATH" $(GOTESTSUM) --format testname -- -count=1 -timeout 15m -run '$(E2E_MANY)' -parallel 5 $(TEST_FLAGS) $(E2E_PACKAGES)
-
-.PHONY: race
-race: deps livekit-server $(GOTESTSUM) ## Run the tests of our concurrent packages under the race detector
-	$(GOTESTSUM) --format testname -- -race -count=1 -timeout 10m $(TEST_FLAGS) $(RACE_PACKAGES)
 
 .PHONY: lint
 lint: deps $(GOLANGCI) ## Run golangci-lint, layer rules included
