@@ -1,10 +1,9 @@
-// Command connector is livekit-connector for the benchmark: the same parts, configured by the same environment, with
-// profiles beside them. The product serves none.
+// Command connector is livekit-connector for the benchmark: the same parts, configured by the same environment. It
+// tells the harness its ports.
 package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -24,7 +23,7 @@ func main() {
 	}
 }
 
-func run() (err error) {
+func run() error {
 	line, err := app.ParseCommandLine(os.Args[1:], app.SystemEnv())
 	if err != nil {
 		return err
@@ -37,12 +36,7 @@ func run() (err error) {
 	if err != nil {
 		return err
 	}
-	debug, closeDebug, err := subject.ServeDebug(registry)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, closeDebug()) }()
-	if err := subject.Announce(os.Stdout, subject.Endpoints{API: connector.URL(), Debug: debug}); err != nil {
+	if err := subject.Announce(os.Stdout, subject.Endpoints{API: connector.URL(), Debug: connector.AdminURL()}); err != nil {
 		return err
 	}
 	signals := make(chan os.Signal, 2)

@@ -89,7 +89,7 @@ func newStage(ctx context.Context, o *Options, candidate Candidate, mode Mode) (
 	s.closers = append(s.closers, log.Close)
 	s.bridge, err = startBridge(ctx, candidate.Binary, o.BridgeCPUs, len(o.cpus), []string{
 		"LIVEKIT_URL=" + s.liveKit.URL(), "LIVEKIT_API_KEY=" + s.liveKit.APIKey(), "LIVEKIT_API_SECRET=" + s.liveKit.APISecret(),
-		"CONNECTOR_PORT=0", "CONNECTOR_BIND_ADDRESSES=127.0.0.1", "CONNECTOR_WHATSAPP_GRAPH_URL=" + s.meta.GraphURL(),
+		"CONNECTOR_PORT=0", "CONNECTOR_ADMIN_PORT=0", "CONNECTOR_BIND_ADDRESSES=127.0.0.1", "CONNECTOR_WHATSAPP_GRAPH_URL=" + s.meta.GraphURL(),
 		"CONNECTOR_RTC_ENABLE_LOOPBACK_CANDIDATE=true", "CONNECTOR_RTC_INTERFACES_INCLUDES=lo", "CONNECTOR_DRAIN_TIMEOUT=1s",
 	}, log)
 	if err != nil {

@@ -131,7 +131,7 @@ func New(c Config, opts Options) (_ *App, err error) {
 	}
 
 	a.addChecks()
-	if a.servers, err = StartServers(&c, handler, a.probes, opts.Registry, a.log); err != nil {
+	if a.servers, err = StartServers(&c, handler, a.adminMux(opts.Registry), a.probes, opts.Registry, a.log); err != nil {
 		return nil, fmt.Errorf("open the ports: %w", err)
 	}
 	a.onClose("servers", func() error {
@@ -154,7 +154,7 @@ func (a *App) Node() *node.Node { return a.node }
 func (a *App) Run(ctx context.Context, signals <-chan os.Signal) error {
 	defer tuneCollector()()
 	a.probes.Started()
-	a.log.Info("connector started", "url", a.URL(), "version", Version(), "livekit", a.config.HTTPURL(), "graph", a.config.WhatsApp.GraphURL)
+	a.log.Info("connector started", "url", a.URL(), "admin", a.AdminURL(), "version", Version(), "livekit", a.config.HTTPURL(), "graph", a.config.WhatsApp.GraphURL)
 	var failed error
 	select {
 	case <-ctx.Done():

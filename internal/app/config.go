@@ -27,9 +27,9 @@ type Config struct {
 	KeysFile      string            `yaml:"keys_file" help:"File with further keys, one 'key: secret' a line, instead of keys."`
 
 	Port             int      `yaml:"port" group:"HTTP" help:"Port of the API (livekit.Connector over Twirp). 0 takes any free port."`
-	BindAddresses    []string `yaml:"bind_addresses" help:"IP addresses to listen on, for every port. Empty means all."`
-	HealthPort       int      `yaml:"health_port" help:"Port of /livez, /readyz and /startupz. 0 serves them on the API's port, which is where a load balancer wants them."`
-	PrometheusPort   int      `yaml:"prometheus_port" help:"Port of /metrics. 0 serves it on the API's port; set it if that port is public."`
+	BindAddresses    []string `yaml:"bind_addresses" help:"IP addresses to listen on, for every port but the admin one. Empty means all."`
+	HealthPort       int      `yaml:"health_port" help:"A further port of /livez, /readyz and /startupz, which the API's and the admin port answer in any case. 0 means none."`
+	PrometheusPort   int      `yaml:"prometheus_port" help:"A port of its own for /metrics, for scrapers on other machines; the API's port serves it there. 0 means that only the admin port has it."`
 	ProxyLiveKit     bool     `yaml:"proxy_livekit" help:"Pass every request that is not for the connector on to livekit-server, WebSockets too, so that one LIVEKIT_URL serves SDKs, agents and calls."`
 	AllowEmptyGrants bool     `yaml:"allow_empty_grants" help:"Accept Connect and Disconnect with a token that grants nothing: several LiveKit SDKs send such tokens."`
 
@@ -43,6 +43,8 @@ type Config struct {
 	DrainTimeout    time.Duration `yaml:"drain_timeout" help:"After the first SIGTERM calls may go on for so long. Keep it below terminationGracePeriodSeconds."`
 
 	RulesFile string `yaml:"rules_file" group:"Rules" help:"YAML file that says what becomes of users' calls: room, agents, participant. Read anew when it changes and on SIGHUP."`
+
+	Admin AdminConfig `yaml:"admin"`
 
 	WhatsApp    WhatsAppConfig    `yaml:"whatsapp"`
 	Webhook     WebhookConfig     `yaml:"webhook"`
@@ -145,6 +147,7 @@ type LoggingConfig struct {
 func DefaultConfig() Config {
 	return Config{
 		Port:             8080,
+		Admin:            defaultAdmin(),
 		AllowEmptyGrants: true,
 		AloneTimeout:     call.DefaultTimeouts().Alone,
 		RingingTimeout:   time.Minute,

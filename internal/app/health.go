@@ -6,9 +6,6 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // probeTimeout bounds all the checks of one probe. Kubernetes gives up after a second if nobody tells it otherwise, but
@@ -111,9 +108,4 @@ func answer(w http.ResponseWriter, r *http.Request, started bool, probes []probe
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 	_ = json.NewEncoder(w).Encode(body)
-}
-
-// RegisterMetrics adds /metrics to mux.
-func RegisterMetrics(mux *http.ServeMux, gatherer prometheus.Gatherer) {
-	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
 }

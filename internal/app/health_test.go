@@ -34,7 +34,9 @@ func startServers(t *testing.T, c *Config, probes *Probes) *Servers {
 	counter := prometheus.NewCounter(prometheus.CounterOpts{Name: "sample_total", Help: "A sample."})
 	registry.MustRegister(counter)
 	api := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "api "+r.URL.Path) })
-	servers, err := StartServers(c, api, probes, registry, slog.New(slog.DiscardHandler))
+	admin := http.NewServeMux()
+	RegisterMetrics(admin, registry)
+	servers, err := StartServers(c, api, admin, probes, registry, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -44,13 +46,14 @@ func startServers(t *testing.T, c *Config, probes *Probes) *Servers {
 	return servers
 }
 
-func TestEverythingOnOnePort(t *testing.T) {
+func TestTheAPIsPort(t *testing.T) {
 	probes := NewProbes()
 	full := errors.New("2 of 2 calls, the last to +15550001111")
 	var ready error
 	probes.AddReady("capacity", func(context.Context) error { return ready })
 	probes.AddAlive("loop", func(context.Context) error { return nil })
-	url := startServers(t, &Config{BindAddresses: []string{"127.0.0.1"}}, probes).API.URL()
+	servers := startServers(t, &Config{BindAddresses: []string{"127.0.0.1"}}, probes)
+	url := servers.API.URL()
 
 	for _, step := range []struct {
 		do     func()
@@ -74,6 +77,8 @@ func TestEverythingOnOnePort(t *testing.T) {
 		require.Equal(t, step.body, body, step.path)
 	}
 	_, body := get(t, url+"/metrics")
+	require.Equal(t, "api /metrics", body, "not where the public may be")
+	_, body = get(t, servers.Admin.URL()+"/metrics")
 	require.Contains(t, body, "sample_total 0")
 }
 
@@ -84,7 +89,7 @@ func TestPortsOfTheirOwn(t *testing.T) {
 	probes.Started()
 	servers := startServers(t, c, probes)
 	_, body := get(t, servers.API.URL()+"/livez")
-	require.Equal(t, "api /livez", body, "what has a port of its own is not on the API's")
+	require.Equal(t, `{"status":"ok"}`, body, "a load balancer asks where the requests go")
 	_, body = get(t, servers.API.URL()+"/metrics")
 	require.Equal(t, "api /metrics", body)
 
@@ -111,7 +116,7 @@ func TestAPortInUseIsNamed(t *testing.T) {
 	require.NoError(t, err)
 	defer taken.Close()
 	c := &Config{BindAddresses: []string{"127.0.0.1"}, PrometheusPort: taken.Addr().(*net.TCPAddr).Port}
-	_, err = StartServers(c, http.NotFoundHandler(), NewProbes(), prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
+	_, err = StartServers(c, http.NotFoundHandler(), http.NotFoundHandler(), NewProbes(), prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
 	require.ErrorContains(t, err, "listen for metrics")
 	require.ErrorContains(t, err, "address already in use")
 }

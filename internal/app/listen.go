@@ -16,47 +16,58 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Servers are all the ports of the process: the API's, and those of probes and metrics if the configuration gives them
-// ports of their own. Whoever made it calls Shutdown.
+// Servers are all the ports of the process: the API's, the operator's, and those of probes and metrics if the configuration
+// gives them further ones. Whoever made it calls Shutdown.
 type Servers struct {
-	// API is the server of the public API.
-	API *HTTPServer
+	// API is the server of the public API, Admin the operator's.
+	API, Admin *HTTPServer
 
 	all    []*HTTPServer
 	failed chan error
 }
 
-// StartServers opens every port of c. What is neither a probe nor metrics on the API's port goes to api.
-func StartServers(c *Config, api http.Handler, probes *Probes, gatherer prometheus.Gatherer, log *slog.Logger) (*Servers, error) {
-	muxes := map[int]*http.ServeMux{c.Port: http.NewServeMux()}
-	names := map[int]string{c.Port: "api"}
-	muxes[c.Port].Handle("/", api)
+// StartServers opens every port of c. The API's port serves api and the probes, the operator's serves admin.
+func StartServers(c *Config, api, admin http.Handler, probes *Probes, gatherer prometheus.Gatherer, log *slog.Logger) (*Servers, error) {
+	muxes := map[int]*http.ServeMux{}
+	names := map[int]string{}
 	muxOf := func(port int, name string) *http.ServeMux {
-		if port == 0 {
-			port = c.Port
-		}
 		if muxes[port] == nil {
 			muxes[port], names[port] = http.NewServeMux(), name
 		}
 		return muxes[port]
 	}
-	probes.Register(muxOf(c.HealthPort, "health"))
-	RegisterMetrics(muxOf(c.PrometheusPort, "metrics"), gatherer)
+	muxOf(c.Port, "api").Handle("/", api)
+	probes.Register(muxes[c.Port])
+	if c.HealthPort != 0 && c.HealthPort != c.Port {
+		probes.Register(muxOf(c.HealthPort, "health"))
+	}
+	if c.PrometheusPort != 0 {
+		RegisterMetrics(muxOf(c.PrometheusPort, "metrics"), gatherer)
+	}
 
-	s := &Servers{failed: make(chan error, len(muxes))}
-	for _, port := range slices.Sorted(maps.Keys(muxes)) {
-		server, err := listenHTTP(names[port], c.BindAddresses, port, muxes[port], log, s.failed)
+	s := &Servers{failed: make(chan error, len(muxes)+1)}
+	listen := func(name string, bind []string, port int, h http.Handler) (*HTTPServer, error) {
+		server, err := listenHTTP(name, bind, port, h, log, s.failed)
 		if err != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			defer cancel()
 			return nil, errors.Join(err, s.Shutdown(ctx))
 		}
 		s.all = append(s.all, server)
+		return server, nil
+	}
+	for _, port := range slices.Sorted(maps.Keys(muxes)) {
+		server, err := listen(names[port], c.BindAddresses, port, muxes[port])
+		if err != nil {
+			return nil, err
+		}
 		if port == c.Port {
 			s.API = server
 		}
 	}
-	return s, nil
+	var err error
+	s.Admin, err = listen("admin", c.Admin.BindAddresses, c.Admin.Port, admin)
+	return s, err
 }
 
 // Failed delivers an error if a server stops by itself.

@@ -21,6 +21,7 @@ func (c *Config) Validate() error {
 	var v validation
 	v.liveKit(c)
 	v.ports(c)
+	v.admin(c)
 	v.calls(c)
 	v.whatsApp(&c.WhatsApp)
 	v.numbers(&c.WhatsApp)
@@ -99,21 +100,16 @@ func (v *validation) ports(c *Config) {
 		key  string
 		port int
 	}{{"port", c.Port}, {"health_port", c.HealthPort}, {"prometheus_port", c.PrometheusPort}}
-	for i, p := range ports {
+	for _, p := range ports {
 		if p.port < 0 || p.port > maxPort {
 			v.add(p.key, "%d is not between 0 and %d", p.port, maxPort)
 			continue
 		}
-		// Health and metrics may share a port of their own; the API's is said with 0.
-		if i > 0 && p.port != 0 && p.port == c.Port {
-			v.add(p.key, "%d is the API's port: use 0 to share it", p.port)
+		if p.key == "health_port" && p.port != 0 && p.port == c.Port {
+			v.add(p.key, "%d is the API's port, which answers probes in any case: use 0", p.port)
 		}
 	}
-	for _, text := range c.BindAddresses {
-		if _, err := netip.ParseAddr(text); err != nil {
-			v.add("bind_addresses", "%q is not an IP address", text)
-		}
-	}
+	v.addresses("bind_addresses", c.BindAddresses)
 }
 
 func (v *validation) calls(c *Config) {

@@ -95,7 +95,7 @@ func startConnector(ctx context.Context, o connectorOptions) (*process, string, 
 	cmd := exec.Command(o.binary) //nolint:gosec,noctx // ours; it outlives ctx and ends by stop
 	cmd.Env = append(o.environment,
 		"LIVEKIT_URL="+o.liveKitURL, "LIVEKIT_API_KEY="+o.apiKey, "LIVEKIT_API_SECRET="+o.secret,
-		fmt.Sprintf("CONNECTOR_PORT=%d", o.port), "CONNECTOR_BIND_ADDRESSES=127.0.0.1", "CONNECTOR_PROXY_LIVEKIT=true",
+		fmt.Sprintf("CONNECTOR_PORT=%d", o.port), "CONNECTOR_BIND_ADDRESSES=127.0.0.1", "CONNECTOR_PROXY_LIVEKIT=true", "CONNECTOR_ADMIN_PORT=0",
 		"CONNECTOR_WHATSAPP_GRAPH_URL="+o.graphURL,
 		"CONNECTOR_RTC_ENABLE_LOOPBACK_CANDIDATE=true", "CONNECTOR_RTC_INTERFACES_INCLUDES=lo",
 		"CONNECTOR_DRAIN_TIMEOUT=1s", // calls by hand that are left at Ctrl-C

@@ -32,6 +32,7 @@ ws_url: %s
 api_key: %s
 api_secret: %s
 port: 0
+admin: {port: 0}
 bind_addresses: [127.0.0.1]
 rules_file: %s
 whatsapp:

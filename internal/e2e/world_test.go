@@ -112,7 +112,7 @@ func newWorld(t *testing.T, o worldOptions) *world {
 
 	c := app.DefaultConfig()
 	c.WSURL, c.APIKey, c.APISecret = w.livekit.URL(), w.livekit.APIKey(), app.Secret(w.livekit.APISecret())
-	c.Port, c.BindAddresses = 0, []string{"127.0.0.1"}
+	c.Port, c.BindAddresses, c.Admin.Port = 0, []string{"127.0.0.1"}, 0
 	c.WhatsApp.GraphURL = w.meta.GraphURL()
 	c.RTC.EnableLoopbackCandidate = true
 	c.RTC.Interfaces.Includes = []string{"lo"}
@@ -331,7 +331,7 @@ func (w *world) callersIn(ctx context.Context, room string) int {
 // metrics is what /metrics answers.
 func (w *world) metrics() string {
 	w.t.Helper()
-	req, err := http.NewRequestWithContext(wait(w.t), http.MethodGet, w.url+"/metrics", nil)
+	req, err := http.NewRequestWithContext(wait(w.t), http.MethodGet, w.app.AdminURL()+"/metrics", nil)
 	require.NoError(w.t, err)
 	res, err := http.DefaultClient.Do(req)
 	require.NoError(w.t, err)
