@@ -89,7 +89,7 @@ func TestPortsOfTheirOwn(t *testing.T) {
 	probes.Started()
 	servers := startServers(t, c, probes)
 	_, body := get(t, servers.API.URL()+"/livez")
-	require.Equal(t, `{"status":"ok"}`, body, "a load balancer asks where the requests go")
+	require.JSONEq(t, `{"status":"ok"}`, body, "a load balancer asks where the requests go")
 	_, body = get(t, servers.API.URL()+"/metrics")
 	require.Equal(t, "api /metrics", body)
 
