@@ -61,6 +61,7 @@ type Config struct {
 type WhatsAppConfig struct {
 	GraphURL       string        `yaml:"graph_url" group:"WhatsApp" help:"Base URL of Meta's Graph API."`
 	APIVersions    []string      `yaml:"api_versions" help:"Graph API versions that requests may name, such as 23.0. Empty means any from 23.0 up."`
+	AllowInsecure  bool          `yaml:"allow_insecure" help:"Allow http:// in graph_url to other machines than this one. For a fake Meta: anybody on the way could read access tokens."`
 	RequestTimeout time.Duration `yaml:"request_timeout" help:"How long one request to the Graph API may take. At most 8s, because SDKs give up at 10s."`
 
 	Numbers map[string]NumberConfig `yaml:"numbers" help:"Access token, app secret and Graph API version by phone number ID, so that requests may leave whatsapp_api_key and whatsapp_cloud_api_version out: {ID: {access_token_file: F, app_secret_file: F, api_version: '24.0', name: n}}."`

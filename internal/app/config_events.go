@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/livekit-connector/livekit-connector/internal/notify"
+	"github.com/livekit-connector/livekit-connector/internal/outbound"
 )
 
 // EventsConfig is about telling other servers what becomes of calls. Its keys are those of livekit-server's webhook
@@ -26,7 +27,7 @@ func defaultEvents() EventsConfig {
 func (v *validation) events(c *Config) {
 	e := &c.Events
 	for i, text := range e.URLs {
-		if err := notify.CheckURL(text, e.AllowInsecure); err != nil {
+		if err := outbound.CheckURL(text, e.AllowInsecure, notify.AllowInsecureKey); err != nil {
 			v.add(fmt.Sprintf("events.urls[%d]", i), "%s", err)
 		}
 	}

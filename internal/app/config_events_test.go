@@ -21,7 +21,7 @@ func TestWrongEventsAreToldWithTheirPlace(t *testing.T) {
 	_, err := parse(append([]string{"CONNECTOR_CONFIG_FILE=" + file}, minimal...))
 	require.Error(t, err)
 	require.Equal(t, `F:2: events.urls[1]: must begin with https:// unless events.allow_insecure is set: anybody on the way could read what is sent
-F:2: events.urls[2]: must not hold a user or password: events are signed
+F:2: events.urls[2]: must not hold a user or password: check the signature instead
 F:3: events.api_key: unknown is neither api_key nor one of keys
 F:4: events.timeout: 1h0m0s is not between 100ms and 30s
 F:5: events.max_attempts: 0 is not between 1 and 100

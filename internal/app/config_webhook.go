@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/livekit-connector/livekit-connector/internal/outbound"
 	"github.com/livekit-connector/livekit-connector/internal/settings"
 	"github.com/livekit-connector/livekit-connector/internal/webhook"
 )
@@ -59,7 +60,7 @@ func (v *validation) webhook(c *Config) {
 	v.between("webhook.max_age", w.MaxAge, 5*time.Second, time.Hour)
 	v.within("webhook.queue_size", w.QueueSize, 1, 1_000_000)
 	for i, f := range w.Forward {
-		if err := webhook.CheckForwardURL(f.URL, w.AllowInsecure); err != nil {
+		if err := outbound.CheckURL(f.URL, w.AllowInsecure, "webhook.allow_insecure"); err != nil {
 			v.add(fmt.Sprintf("webhook.forward[%d].url", i), "%s", err)
 		}
 	}

@@ -28,7 +28,7 @@ func TestWrongWebhookIsToldWithItsPlace(t *testing.T) {
 F:4: webhook.on_refused: "" is not one of reject, ignore
 F:5: webhook.max_age: 1s is not between 5s and 1h0m0s
 F:6: webhook.queue_size: 0 is not between 1 and 1000000
-F:8: webhook.forward[0].url: must begin with https:// unless webhook.allow_insecure is set: anybody on the way could read the messages
+F:8: webhook.forward[0].url: must begin with https:// unless webhook.allow_insecure is set: anybody on the way could read what is sent
 F:2: webhook.path: want a path such as /webhook, without a host and without ?
 webhook.verify_token: is missing: any text of your own, the same as in Meta's app dashboard (set it in the file, with $CONNECTOR_WEBHOOK_VERIFY_TOKEN or with --webhook.verify-token)
 webhook.app_secrets: are missing: the app secret is in Meta's app dashboard under App settings, Basic (set it in the file, with $CONNECTOR_WEBHOOK_APP_SECRETS or with --webhook.app-secrets)`,

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/livekit-connector/livekit-connector/internal/outbound"
 	"github.com/livekit-connector/livekit-connector/internal/settings"
 )
 
@@ -148,6 +149,9 @@ func (v *validation) whatsApp(c *WhatsAppConfig) {
 		v.add("whatsapp.graph_url", "is missing")
 	} else {
 		v.url("whatsapp.graph_url", c.GraphURL, "https", "http")
+		if u, err := url.Parse(c.GraphURL); err == nil && u.Scheme == "http" && !c.AllowInsecure && !outbound.Loopback(u.Hostname()) {
+			v.add("whatsapp.graph_url", "must begin with https:// unless whatsapp.allow_insecure is set: access tokens are sent there")
+		}
 	}
 	for _, text := range c.APIVersions {
 		match := graphVersion.FindStringSubmatch(text)

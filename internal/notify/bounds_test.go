@@ -154,36 +154,10 @@ func TestNoOtherEvents(t *testing.T) {
 	})
 }
 
-func TestURLsThatMayBe(t *testing.T) {
-	for text, want := range map[string]string{
-		"https://app.example.com/events?code=1": "",
-		"https://10.0.0.7:8443":                 "",
-		"http://localhost:3000/events":          "",
-		"http://127.0.0.3/":                     "",
-		"http://[::1]:3000":                     "",
-		"http://app.example.com/":               "must begin with https:// unless",
-		"http://10.0.0.7":                       "must begin with https:// unless",
-		"http://localhost.example.com":          "must begin with https:// unless",
-		"app.example.com":                       "must begin with https:// or http://",
-		"ftp://app.example.com":                 "must begin with https:// or http://",
-		"":                                      "must begin with https:// or http://",
-		"https://":                              "names no host",
-		"https://me:hush@app.example.com":       "must not hold a user or password",
-		"https://app.example.com/#hush":         "must not have a fragment",
-		"https://app.example.com:99999":         "the port is not",
-		"https://app.example.com/hush\x7f":      "must begin with https:// or http://",
-	} {
-		err := notify.CheckURL(text, false)
-		if want == "" {
-			require.NoError(t, err, text)
-			continue
-		}
-		require.ErrorContains(t, err, want, text)
-		require.NotContains(t, err.Error(), "hush")
-	}
-	require.NoError(t, notify.CheckURL("http://app.example.com", true))
+func TestAURLThatMayNotBeIsNamedByItsPlace(t *testing.T) {
 	_, err := notify.New(notify.Options{
 		URLs: []string{target, "http://me:hush@x"}, Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
 	})
 	require.ErrorContains(t, err, "url 2 of the events: must not hold")
+	require.NotContains(t, err.Error(), "hush")
 }

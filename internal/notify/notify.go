@@ -20,6 +20,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/livekit-connector/livekit-connector/internal/outbound"
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
 )
 
@@ -41,9 +42,15 @@ const (
 // Events lists all events.
 func Events() []Event { return []Event{Created, Ringing, Answered, Ended} }
 
+// AllowInsecureKey is the key of the configuration that permits http to other machines than this one.
+const AllowInsecureKey = "events.allow_insecure"
+
+// dialTimeout bounds the making of a connection.
+const dialTimeout = 10 * time.Second
+
 // Options are what a Notifier needs. All fields are required but those that say otherwise.
 type Options struct {
-	// URLs are told of every call. See CheckURL for what they may be.
+	// URLs are told of every call. See outbound.CheckURL for what they may be.
 	URLs []string
 	// AllowInsecure permits http to other machines than this one.
 	AllowInsecure bool
@@ -85,24 +92,20 @@ func New(opts Options) (*Notifier, error) {
 	}
 	transport := opts.Transport
 	if transport == nil {
-		own := newTransport()
+		own := outbound.NewTransport(parallel, dialTimeout)
 		transport, n.idle = own, own.CloseIdleConnections
 	}
-	client := &http.Client{
-		Transport: transport,
-		// A redirect could lead anywhere, other machines of the operator's network included.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	client := outbound.NewClient(transport, 0) // every attempt has its own deadline
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
 	var errs []error
 	for i, text := range opts.URLs {
-		if err := CheckURL(text, opts.AllowInsecure); err != nil {
+		if err := outbound.CheckURL(text, opts.AllowInsecure, AllowInsecureKey); err != nil {
 			errs = append(errs, fmt.Errorf("url %d of the events: %w", i+1, err))
 			continue
 		}
 		n.receivers = append(n.receivers, &receiver{
-			n: n, ctx: ctx, url: text, client: client, log: opts.Logger.With("url", place(text)),
+			n: n, ctx: ctx, url: text, client: client, log: opts.Logger.With("url", outbound.Place(text)),
 			opts: &opts, slots: make(chan struct{}, parallel), lanes: make(map[string][]*delivery),
 		})
 	}
@@ -153,13 +156,4 @@ func (n *Notifier) Close(ctx context.Context) int {
 		n.log.Warn("events were left at the end and are lost", "events", lost)
 	}
 	return lost
-}
-
-// newTransport is http.DefaultTransport without its globals, and with no more connections than requests are made at once.
-func newTransport() *http.Transport {
-	return &http.Transport{
-		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true,
-		MaxIdleConnsPerHost: parallel, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 10 * time.Second,
-		MaxResponseHeaderBytes: 64 << 10,
-	}
 }

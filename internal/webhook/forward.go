@@ -6,15 +6,12 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"sync"
 	"time"
 
+	"github.com/livekit-connector/livekit-connector/internal/outbound"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 )
 
@@ -45,30 +42,6 @@ type Forward struct {
 	// Fields limits it to webhooks in which one of these fields of Meta's changed: "messages", for instance. Empty means
 	// all webhooks.
 	Fields []string
-}
-
-// CheckForwardURL says what is wrong with the URL of a Forward: it is https, or http to this machine, or any http with
-// allowInsecure. The error does not show the URL, whose path may be secret.
-func CheckForwardURL(text string, allowInsecure bool) error {
-	u, err := url.Parse(text)
-	switch {
-	case err != nil || u.Scheme != "https" && u.Scheme != "http":
-		return errors.New("must begin with https:// or http://")
-	case u.Hostname() == "":
-		return errors.New("names no host")
-	case u.User != nil:
-		return errors.New("must not hold a user or password: set secret, and check " + HeaderSignature)
-	case u.Fragment != "":
-		return errors.New("must not have a fragment")
-	case u.Scheme == "http" && !allowInsecure && !loopback(u.Hostname()):
-		return errors.New("must begin with https:// unless webhook.allow_insecure is set: anybody on the way could read the messages")
-	}
-	return nil
-}
-
-func loopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
 }
 
 // forwards passes webhooks on.
@@ -116,16 +89,12 @@ type job struct {
 	tries  int // so far; of whoever has the job
 }
 
-func newForwards(o *Options) (*forwards, error) {
+func newForwards(o *Options) *forwards {
 	f := &forwards{closing: make(chan struct{})}
 	f.ctx, f.giveUp = context.WithCancel(context.Background())
 	for _, conf := range o.Forwards {
-		u, err := url.Parse(conf.URL)
-		if err != nil {
-			return nil, errors.New("the URL of a forward cannot be parsed")
-		}
 		to := &forward{
-			url: conf.URL, place: u.Scheme + "://" + u.Host, secret: conf.Secret, fields: make(map[string]bool),
+			url: conf.URL, place: outbound.Place(conf.URL), secret: conf.Secret, fields: make(map[string]bool),
 			jobs: make(chan *job, forwardQueue), later: make(map[*job]*time.Timer),
 		}
 		for _, field := range conf.Fields {
@@ -135,19 +104,11 @@ func newForwards(o *Options) (*forwards, error) {
 	}
 	transport := o.ForwardTransport
 	if transport == nil && len(f.urls) > 0 {
-		f.own = &http.Transport{
-			Proxy:       http.ProxyFromEnvironment,
-			DialContext: (&net.Dialer{Timeout: forwardTimeout}).DialContext, ForceAttemptHTTP2: true,
-			MaxIdleConnsPerHost: forwardAtOnce, IdleConnTimeout: time.Minute, TLSHandshakeTimeout: forwardTimeout,
-		}
+		f.own = outbound.NewTransport(forwardAtOnce, forwardTimeout)
 		transport = f.own
 	}
-	f.client = &http.Client{
-		Transport: transport, Timeout: forwardTimeout,
-		// A redirect would carry messages to where nobody configured.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	return f, nil
+	f.client = outbound.NewClient(transport, forwardTimeout)
+	return f
 }
 
 // start begins to pass on. It is called once, before add.

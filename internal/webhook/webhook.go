@@ -170,10 +170,8 @@ func New(opts Options) (*Server, error) {
 		s.numbers[id] = true
 	}
 	s.queue = newQueue(opts.QueueSize, s.do)
+	s.forwards = newForwards(&opts)
 	var err error
-	if s.forwards, err = newForwards(&opts); err != nil {
-		return nil, fmt.Errorf("make webhook gateway: %w", err)
-	}
 	if s.metrics, err = newMetrics(opts.Registerer, s.queue.length, s.forwards.length); err != nil {
 		return nil, fmt.Errorf("make webhook gateway: %w", err)
 	}
