@@ -259,6 +259,7 @@ func (l *Line) relayLocked(s *Source, p *rtp.Packet, duration uint32, heard soun
 	l.enterLocked(phaseRelay, now)
 	l.advanceLocked(seq, ts, duration)
 	err := l.write(s, p)
+	l.timeRelayLocked()
 	l.silent = false
 	l.followClockLocked(now)
 	l.scheduleLocked()

@@ -112,6 +112,8 @@ type Line struct {
 	ease      bool // leave out one packet without speech
 
 	counters lineCounters
+
+	relayDelays, mixDelays delayCounter
 }
 
 type lineState uint8

@@ -56,6 +56,7 @@ type mix struct {
 	agc     agc
 	gain    float32
 
+	frames  int           // read, of all mixes
 	quiet   int           // frames since there was sound
 	cold    bool          // the encoder has to be warmed by silence
 	aloneAt time.Duration // since when there is one source, at most, that can be relayed

@@ -73,6 +73,8 @@ func TestMixDoesNotAllocate(t *testing.T) {
 		before := c.line.Stats().Mixed
 		require.Zero(t, testing.AllocsPerRun(500, c.frame), name)
 		require.Greater(t, c.line.Stats().Mixed, before+300, name)
+		require.Positive(t, c.line.Delays().Mix.Sum, name)
+		require.True(t, c.line.Mixing(), name)
 		c.line.Close()
 	}
 }

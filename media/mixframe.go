@@ -31,6 +31,7 @@ func (l *Line) mixFrameLocked(now time.Duration) {
 				active = l.readLocked(c, now) || active
 			}
 		}
+		l.timeMixLocked()
 		if l.keyingLocked() {
 			l.keyInMixLocked()
 			return

@@ -32,6 +32,7 @@ type Relay struct {
 	newestAt  time.Duration
 
 	counters relayCounters
+	delays   delayCounter
 }
 
 type relayCounters struct {
@@ -97,9 +98,12 @@ func (r *Relay) WriteRTP(p *rtp.Packet) error {
 	if v != reordered {
 		r.endSeq, r.endTS, r.newestAt = r.out.SequenceNumber+1, r.out.Timestamp+durationTicks(p.Payload), now
 	}
-	r.counters.relayed.Add(1)
+	sample := r.counters.relayed.Add(1)%delayRelayEvery == 0
 	err := r.dst.WriteRTP(&r.out)
 	r.out.Payload = nil
+	if sample {
+		r.delays.observe(time.Since(r.epoch) - now)
+	}
 	if err != nil {
 		r.counters.writeErrors.Add(1)
 	}

@@ -170,6 +170,7 @@ func (r roomLeg) Ready() <-chan struct{}            { return r.ready }
 func (r roomLeg) Done() <-chan struct{}             { return r.roomDone }
 func (r roomLeg) Reason() call.Reason               { return r.roomReason }
 func (r roomLeg) OnKeys(f func(string))             { r.keyEar.Store(&f) }
+func (r roomLeg) Network() call.Network             { return call.Network{} }
 func (r roomLeg) View() call.RoomView               { return call.RoomView{} }
 func (r roomLeg) SetAttributes(a map[string]string) error {
 	r.mu.Lock()

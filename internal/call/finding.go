@@ -195,3 +195,12 @@ var symptoms = [...]Finding{
 
 // Findings are all that Diagnose can find, without the numbers of a call.
 func Findings() []Finding { return append([]Finding(nil), symptoms[:]...) }
+
+// FindingCodes are all the codes that a finding can have, for label sets.
+func FindingCodes() []string {
+	codes := make([]string, len(symptoms))
+	for i := range symptoms {
+		codes[i] = symptoms[i].Code
+	}
+	return codes
+}

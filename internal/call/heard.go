@@ -11,6 +11,8 @@ import (
 // Heard is what became of a call's audio so far. It is a copy.
 type Heard struct {
 	Network Network
+	// Room is the way to LiveKit and back.
+	Room Network
 	// Codec is the one with Meta.
 	Codec media.Codec
 	// ToPhone is the line from the room to the phone.
@@ -25,19 +27,30 @@ type Heard struct {
 	// RoomKnown there is nothing to estimate from.
 	PhoneQuality, RoomQuality media.Quality
 	PhoneKnown, RoomKnown     bool
+	// PhoneDelays and RoomDelays are samples of what we added to the way to the phone and to the room.
+	PhoneDelays, RoomDelays media.Delays
+	// Mixing says that one direction at least is decoded and encoded now.
+	Mixing bool
 }
 
 // Heard returns the statistics of the call's audio. It is meant for scrapes and for the end, not for every packet.
 func (c *Call) Heard() Heard {
 	c.mu.Lock()
-	relay, toRoom := c.relay, c.toRoom
+	relay, toRoom, room := c.relay, c.toRoom, c.room
 	c.mu.Unlock()
-	h := Heard{Network: c.opts.Meta.Network(), Codec: c.opts.Meta.Codec(), ToPhone: c.line.Stats()}
+	h := Heard{
+		Network: c.opts.Meta.Network(), Codec: c.opts.Meta.Codec(),
+		ToPhone: c.line.Stats(), PhoneDelays: c.line.Delays(), Mixing: c.line.Mixing(),
+	}
+	if room != nil {
+		h.Room = room.Network()
+	}
 	if relay != nil {
-		h.Relay = relay.Stats()
+		h.Relay, h.RoomDelays = relay.Stats(), relay.Delays()
 	}
 	if toRoom != nil {
-		h.ToRoom, h.Transcoded = toRoom.Stats(), true
+		h.ToRoom, h.Transcoded, h.RoomDelays = toRoom.Stats(), true, toRoom.Delays()
+		h.Mixing = h.Mixing || toRoom.Mixing()
 	}
 	h.keyCounts(&c.keys)
 	h.PhoneQuality, h.PhoneKnown = h.phoneQuality()

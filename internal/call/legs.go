@@ -58,6 +58,8 @@ type RoomLeg interface {
 	OnKeys(func(text string))
 	// View is what the leg last saw of the room, after Leave too. It does not block.
 	View() RoomView
+	// Network is what is known of the way to LiveKit and back, after Leave too. It does not block.
+	Network() Network
 	// Ready is closed once another participant can talk with the caller.
 	Ready() <-chan struct{}
 	// Company says whether somebody is there to talk with, and returns a channel that is closed when that changes.

@@ -159,7 +159,7 @@ func (l *Leg) receiveRTCP(ssrc uint32, raw []byte) {
 	l.times.received.Store(now.UnixNano())
 	l.counters.receivedRTCP.Add(1)
 	if b := l.track.bound.Load(); b != nil && b.ssrc == ssrc {
-		if l.feedback.read(raw, ssrc, l.Codec().ClockRate(), now) {
+		if l.feedback.Take(raw, ssrc, l.Codec().ClockRate(), now) {
 			l.times.report.Store(now.UnixNano())
 		}
 		return

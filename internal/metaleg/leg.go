@@ -60,7 +60,7 @@ type Leg struct {
 	counters  counters
 	sent      reports.Sent
 	reception reports.Received
-	feedback  feedback
+	feedback  reports.Feedback
 
 	wg sync.WaitGroup // goroutines of this leg; Add only under mu
 

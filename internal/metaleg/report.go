@@ -79,3 +79,6 @@ type Reception = reports.State
 
 // Reception returns the state of Meta's stream. Safe to call from any goroutine.
 func (l *Leg) Reception() Reception { return l.reception.State() }
+
+// Feedback returns what Meta said last of the audio that it got from us. Safe to call from any goroutine.
+func (l *Leg) Feedback() reports.FeedbackState { return l.feedback.State() }

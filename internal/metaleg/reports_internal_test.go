@@ -7,6 +7,8 @@ import (
 
 	"github.com/pion/rtcp"
 	"github.com/stretchr/testify/require"
+
+	"github.com/livekit-connector/livekit-connector/internal/reports"
 )
 
 // arrivals is when the packets of a stream come, from some moment on.
@@ -42,13 +44,13 @@ func TestFeedback(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := &Leg{}
-			l.feedback.read(raw, ours, 48000, now)
+			l.feedback.Take(raw, ours, 48000, now)
 			got := l.Feedback()
 			require.InDelta(t, .08, got.RTT.Seconds(), .001)
 			require.Equal(t, got.RTT, got.MinRTT)
 			require.Equal(t, got.RTT, got.MeanRTT)
 			got.RTT, got.MinRTT, got.MeanRTT = 0, 0, 0
-			require.Equal(t, Feedback{Reports: 1, Loss: .25, Lost: 12, Jitter: 10 * time.Millisecond}, got)
+			require.Equal(t, reports.FeedbackState{Reports: 1, Loss: .25, Lost: 12, Jitter: 10 * time.Millisecond}, got)
 		})
 	}
 }
@@ -62,7 +64,7 @@ func TestFeedbackWithoutOurReportHasNoRoundTrip(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := &Leg{}
-			l.feedback.read(compound(t, &rtcp.ReceiverReport{Reports: []rtcp.ReceptionReport{b}}), 7, 48000, now)
+			l.feedback.Take(compound(t, &rtcp.ReceiverReport{Reports: []rtcp.ReceptionReport{b}}), 7, 48000, now)
 			require.EqualValues(t, 1, l.Feedback().Reports)
 			require.Zero(t, l.Feedback().RTT)
 		})
@@ -73,7 +75,7 @@ func TestFewerLostThanNoneIsNone(t *testing.T) {
 	raw := compound(t, &rtcp.ReceiverReport{Reports: []rtcp.ReceptionReport{{SSRC: 7}}})
 	copy(raw[13:16], []byte{0xFF, 0xFF, 0xFE}) // duplicates: -2 (RFC 3550 section 6.4.1)
 	l := &Leg{}
-	l.feedback.read(raw, 7, 48000, time.Now())
+	l.feedback.Take(raw, 7, 48000, time.Now())
 	require.EqualValues(t, 1, l.Feedback().Reports)
 	require.Zero(t, l.Feedback().Lost)
 }
@@ -89,7 +91,7 @@ func FuzzFeedback(f *testing.F) {
 	f.Add(binary.BigEndian.AppendUint32(nil, 0x9FC8FFFF))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		l := &Leg{}
-		l.feedback.read(raw, 7, 48000, arrivals)
+		l.feedback.Take(raw, 7, 48000, arrivals)
 		got := l.Feedback()
 		require.GreaterOrEqual(t, got.RTT, time.Duration(0))
 		require.LessOrEqual(t, got.Loss, 1.0)

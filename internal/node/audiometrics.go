@@ -20,19 +20,22 @@ type sum struct {
 // audioMetrics sum up what became of the audio of all calls, those that are over included. Calls count for themselves;
 // nothing is looked up or added here while they talk, only when somebody asks (Collect) or a call ends.
 type audioMetrics struct {
-	sums    []sum
-	mos     *prometheus.HistogramVec
-	loss    *prometheus.HistogramVec
-	jitter  *prometheus.HistogramVec
-	depth   *prometheus.HistogramVec
-	rtt     prometheus.Histogram
-	drift   prometheus.Histogram
-	refused *prometheus.CounterVec
+	sums     []sum
+	mos      *prometheus.HistogramVec
+	loss     *prometheus.HistogramVec
+	jitter   *prometheus.HistogramVec
+	depth    *prometheus.HistogramVec
+	rtt      *prometheus.HistogramVec
+	drift    prometheus.Histogram
+	refused  *prometheus.CounterVec
+	findings *prometheus.CounterVec
 
 	mu sync.Mutex // guards what follows
 	// live are the calls whose audio is not in past yet.
 	live map[*call.Call]struct{}
 	past []float64
+	// delayed are the delays of calls that are over, by flow and mode.
+	delayed delays
 	// shown are the greatest values that were ever collected: a packet that is late is no longer lost, but a counter
 	// must not fall.
 	shown []float64
@@ -46,24 +49,35 @@ const (
 
 var flows = []string{flowToPhone, flowToRoom}
 
+const (
+	legMeta    = "meta"
+	legRoom    = "room"
+	packetsIn  = "rx"
+	packetsOut = "tx"
+)
+
 func newAudioMetrics(reg prometheus.Registerer) *audioMetrics {
 	const namespace = "livekit_connector"
 	histogram := func(name, help string, buckets []float64) *prometheus.HistogramVec {
 		return prometheus.NewHistogramVec(
 			prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, []string{"flow"})
 	}
-	delays := []float64{.001, .002, .005, .01, .02, .03, .05, .075, .1, .15, .2, .3, .5, 1}
+	times := []float64{.001, .002, .005, .01, .02, .03, .05, .075, .1, .15, .2, .3, .5, 1}
 	m := &audioMetrics{
 		sums: audioSums(), live: make(map[*call.Call]struct{}),
 		mos: histogram("call_mos", "Estimated mean opinion score of answered calls (E-model, ITU-T G.107), 1 to 4.41.",
 			[]float64{1.5, 2, 2.5, 3, 3.25, 3.5, 3.75, 4, 4.2, 4.3, 4.4}),
 		loss: histogram("call_loss_ratio", "Share of the audio of answered calls that was lost or made up.",
 			[]float64{0, .001, .005, .01, .02, .05, .1, .2, .5}),
-		jitter: histogram("call_jitter_seconds", "Interarrival jitter between Meta and the connector when a call ended (RFC 3550).", delays),
-		depth:  histogram("call_buffer_seconds", "Greatest depth that the jitter buffer of a voice aimed at when a call ended that was mixed or transcoded.", delays),
-		rtt: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Namespace: namespace, Name: "call_rtt_seconds", Help: "Mean round trip between the connector and Meta, by RTCP.", Buckets: delays,
-		}),
+		jitter: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "call_jitter_seconds", Buckets: times,
+			Help: "Interarrival jitter of what a leg received (rx) and sent (tx) when an answered call ended (RFC 3550).",
+		}, []string{"leg", "flow"}),
+		depth: histogram("call_buffer_seconds", "Greatest depth that the jitter buffer of a voice aimed at when a call ended that was mixed or transcoded.", times),
+		rtt: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "call_rtt_seconds", Help: "Mean round trip of an answered call between the connector and Meta or livekit-server, by RTCP.",
+			Buckets: times,
+		}, []string{"leg"}),
 		drift: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "call_clock_drift_ratio", Help: "Greatest difference of the clock of a room's voice from the connector's, of calls that were mixed.",
 			Buckets: []float64{-5e-4, -2e-4, -1e-4, -5e-5, -2e-5, 0, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4},
@@ -71,17 +85,29 @@ func newAudioMetrics(reg prometheus.Registerer) *audioMetrics {
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "room_tracks_refused_total", Help: "Tracks of rooms that a phone could not hear.",
 		}, []string{"reason"}),
+		findings: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "call_findings_total", Help: "What was wrong with the sound of answered calls, judged when they ended; a call may count under several.",
+		}, []string{"finding"}),
 	}
 	m.past, m.shown = make([]float64, len(m.sums)), make([]float64, len(m.sums))
 	for _, flow := range flows {
-		for _, h := range []*prometheus.HistogramVec{m.mos, m.loss, m.jitter, m.depth} {
+		for _, h := range []*prometheus.HistogramVec{m.mos, m.loss, m.depth} {
 			h.WithLabelValues(flow)
 		}
+	}
+	for _, leg := range []string{legMeta, legRoom} {
+		m.rtt.WithLabelValues(leg)
+		for _, flow := range []string{packetsIn, packetsOut} {
+			m.jitter.WithLabelValues(leg, flow)
+		}
+	}
+	for _, code := range call.FindingCodes() {
+		m.findings.WithLabelValues(code)
 	}
 	for _, r := range roomleg.Refusals {
 		m.refused.WithLabelValues(r.String())
 	}
-	reg.MustRegister(m, m.mos, m.loss, m.jitter, m.depth, m.rtt, m.drift, m.refused)
+	reg.MustRegister(m, m.mos, m.loss, m.jitter, m.depth, m.rtt, m.drift, m.refused, m.findings)
 	return m
 }
 
@@ -103,27 +129,42 @@ func (m *audioMetrics) ended(c *call.Call) {
 	for i := range m.sums {
 		m.past[i] += m.sums[i].of(&h)
 	}
+	m.delayed.add(&h)
 	m.mu.Unlock()
-	if !c.Answered() {
-		return
+	if c.Answered() {
+		m.judge(c, &h)
+	}
+}
+
+// judge observes what is known of an answered call only when it is over.
+func (m *audioMetrics) judge(c *call.Call, h *call.Heard) {
+	facts := c.Facts()
+	for _, f := range call.Diagnose(&facts) {
+		m.findings.WithLabelValues(f.Code).Inc()
 	}
 	m.rate(flowToPhone, h.PhoneQuality, h.PhoneKnown)
 	m.rate(flowToRoom, h.RoomQuality, h.RoomKnown)
-	if n := &h.Network; n.Reports > 0 {
-		m.jitter.WithLabelValues(flowToPhone).Observe(n.Jitter.Seconds())
-		if n.RTT > 0 {
-			m.rtt.Observe(n.RTT.Seconds())
-		}
-	}
-	if h.RoomKnown {
-		m.jitter.WithLabelValues(flowToRoom).Observe(h.Network.ReceivedJitter.Seconds())
-	}
+	m.network(legMeta, &h.Network)
+	m.network(legRoom, &h.Room)
 	if v := &h.ToPhone.Voices; v.Packets > 0 {
 		m.depth.WithLabelValues(flowToPhone).Observe(v.Target.Seconds())
 		m.drift.Observe(v.DriftPPM / 1e6)
 	}
 	if v := &h.ToRoom.Voices; v.Packets > 0 {
 		m.depth.WithLabelValues(flowToRoom).Observe(v.Target.Seconds())
+	}
+}
+
+// network observes what a leg's reports told, if there were any, and what it received, if it did.
+func (m *audioMetrics) network(leg string, n *call.Network) {
+	if n.Reports > 0 {
+		m.jitter.WithLabelValues(leg, packetsOut).Observe(n.Jitter.Seconds())
+		if n.RTT > 0 {
+			m.rtt.WithLabelValues(leg).Observe(n.RTT.Seconds())
+		}
+	}
+	if n.Expected > 0 {
+		m.jitter.WithLabelValues(leg, packetsIn).Observe(n.ReceivedJitter.Seconds())
 	}
 }
 
@@ -143,14 +184,25 @@ func (m *audioMetrics) Describe(to chan<- *prometheus.Desc) {
 			before = d
 		}
 	}
+	to <- delayDesc
+	to <- modeDesc
 }
 
 // Collect implements prometheus.Collector.
 func (m *audioMetrics) Collect(to chan<- prometheus.Metric) {
 	m.mu.Lock()
-	now := append([]float64(nil), m.past...)
+	now, added := append([]float64(nil), m.past...), m.delayed
+	var mixing, relaying int
 	for c := range m.live {
 		h := c.Heard()
+		added.add(&h)
+		switch {
+		case !c.Answered():
+		case h.Mixing:
+			mixing++
+		default:
+			relaying++
+		}
 		for i := range m.sums {
 			now[i] += m.sums[i].of(&h)
 		}
@@ -163,4 +215,7 @@ func (m *audioMetrics) Collect(to chan<- prometheus.Metric) {
 	for i, value := range now {
 		to <- prometheus.MustNewConstMetric(m.sums[i].desc, prometheus.CounterValue, value, m.sums[i].labels...)
 	}
+	added.collect(to)
+	to <- prometheus.MustNewConstMetric(modeDesc, prometheus.GaugeValue, float64(relaying), modeRelay)
+	to <- prometheus.MustNewConstMetric(modeDesc, prometheus.GaugeValue, float64(mixing), modeMix)
 }

@@ -47,7 +47,7 @@ func TestAudioMetricsSumUpAllCallsAndNeverFall(t *testing.T) {
 	pacer := media.NewPacer(1)
 	defer pacer.Close()
 	reg := prometheus.NewPedanticRegistry()
-	m := newMetrics(reg)
+	m := newMetrics(reg, pacer)
 	newCall := func() (*call.Call, *quiet) {
 		q := &quiet{done: make(chan struct{})}
 		c := call.New(t.Context(), call.Options{

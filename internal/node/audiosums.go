@@ -38,10 +38,10 @@ func audioSums() []sum {
 
 func packets() *family {
 	f := newFamily("rtp_packets_total", "Audio packets received from a leg (rx) and sent to it (tx).", "leg", "flow")
-	f.add(func(h *call.Heard) float64 { return float64(h.Network.Expected - h.Network.Missed) }, "meta", "rx")
-	f.add(func(h *call.Heard) float64 { return float64(h.Network.Sent) }, "meta", "tx")
-	f.add(func(h *call.Heard) float64 { return float64(offered(&h.ToPhone)) }, "room", "rx")
-	f.add(func(h *call.Heard) float64 { return float64(h.Relay.Relayed + written(&h.ToRoom)) }, "room", "tx")
+	f.add(func(h *call.Heard) float64 { return float64(h.Network.Expected - h.Network.Missed) }, legMeta, packetsIn)
+	f.add(func(h *call.Heard) float64 { return float64(h.Network.Sent) }, legMeta, packetsOut)
+	f.add(func(h *call.Heard) float64 { return float64(offered(&h.ToPhone)) }, legRoom, packetsIn)
+	f.add(func(h *call.Heard) float64 { return float64(h.Relay.Relayed + written(&h.ToRoom)) }, legRoom, packetsOut)
 	return f
 }
 
@@ -53,9 +53,11 @@ func offered(l *media.LineStats) uint64 {
 func written(l *media.LineStats) uint64 { return l.Relayed + l.Mixed + l.Silence }
 
 func lost() *family {
-	f := newFamily("rtp_packets_lost_total", "Audio packets that did not arrive: of Meta's at the connector (rx), of the connector's at Meta (tx).", "leg", "flow")
-	f.add(func(h *call.Heard) float64 { return float64(h.Network.Missed) }, "meta", "rx")
-	f.add(func(h *call.Heard) float64 { return float64(h.Network.Lost) }, "meta", "tx")
+	f := newFamily("rtp_packets_lost_total", "Audio packets that did not arrive: of Meta's and the room's at the connector (rx), of the connector's at Meta and livekit-server (tx).", "leg", "flow")
+	f.add(func(h *call.Heard) float64 { return float64(h.Network.Missed) }, legMeta, packetsIn)
+	f.add(func(h *call.Heard) float64 { return float64(h.Network.Lost) }, legMeta, packetsOut)
+	f.add(func(h *call.Heard) float64 { return float64(h.Room.Missed) }, legRoom, packetsIn)
+	f.add(func(h *call.Heard) float64 { return float64(h.Room.Lost) }, legRoom, packetsOut)
 	return f
 }
 
@@ -63,8 +65,8 @@ func late() *family {
 	f := newFamily("rtp_packets_late_total", "Audio packets that came twice, or after their time.", "leg")
 	f.add(func(h *call.Heard) float64 {
 		return float64(h.Relay.Duplicate + h.Relay.Stray + lateOf(&h.ToRoom))
-	}, "meta")
-	f.add(func(h *call.Heard) float64 { return float64(lateOf(&h.ToPhone)) }, "room")
+	}, legMeta)
+	f.add(func(h *call.Heard) float64 { return float64(lateOf(&h.ToPhone)) }, legRoom)
 	return f
 }
 

@@ -72,6 +72,14 @@ func (l metaLeg) LogAttrs() []any {
 // roomLeg speaks the call's language for a room leg.
 type roomLeg struct{ *roomleg.Leg }
 
+func (l roomLeg) Network() call.Network {
+	n := l.Leg.Network()
+	return call.Network{
+		Reports: n.Reports, Lost: n.Missed, Jitter: n.Jitter, RTT: n.RTT, Sent: l.Stats().Sent,
+		Expected: n.Expected, Missed: n.Lost, ReceivedJitter: n.ReceivedJitter,
+	}
+}
+
 func (l roomLeg) Leave(d call.Departure) error {
 	switch d {
 	case call.DepartRejected:

@@ -96,7 +96,7 @@ func New(opts Options) (*Node, error) {
 	n := &Node{
 		opts:    opts,
 		log:     opts.Logger.With("nodeID", opts.ID),
-		metrics: newMetrics(opts.Registerer),
+		metrics: newMetrics(opts.Registerer, opts.Pacer),
 		table:   newTable(opts.MaxCalls),
 		dials:   newDialMemory(),
 		history: newHistory(opts.History),

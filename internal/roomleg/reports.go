@@ -17,13 +17,14 @@ import (
 // in for all that LiveKit's SDK registers by default. Of that, audio has no use for negative acknowledgements and congestion
 // feedback, which the SDK's offer has for video alone, and the rest costs an allocated map and header for each packet
 // and four goroutines for each connection.
-type reporters struct{}
+type reporters struct{ network *network }
 
 // NewInterceptor implements interceptor.Factory.
-func (reporters) NewInterceptor(string) (interceptor.Interceptor, error) {
+func (r reporters) NewInterceptor(string) (interceptor.Interceptor, error) {
 	return &reporter{
-		ssrc: rand.Uint32(), //nolint:gosec // a name, no secret (RFC 3550 section 8)
-		sent: make(map[uint32]*sentStream), received: make(map[uint32]*receivedStream),
+		network: r.network,
+		ssrc:    rand.Uint32(), //nolint:gosec // a name, no secret (RFC 3550 section 8)
+		sent:    make(map[uint32]*sentStream), received: make(map[uint32]*receivedStream),
 	}, nil
 }
 
@@ -31,7 +32,8 @@ func (reporters) NewInterceptor(string) (interceptor.Interceptor, error) {
 type reporter struct {
 	interceptor.NoOp
 
-	ssrc uint32 // ours as long as we send nothing
+	network *network
+	ssrc    uint32 // ours as long as we send nothing
 
 	mu       sync.Mutex // guards what follows; held for nothing that blocks
 	writer   interceptor.RTCPWriter
@@ -46,8 +48,9 @@ type reporter struct {
 type sentStream struct {
 	reports.Sent
 
-	first sync.Once
-	rate  uint32 // Hz
+	feedback reports.Feedback
+	first    sync.Once
+	rate     uint32 // Hz
 }
 
 type receivedStream struct {
@@ -85,6 +88,7 @@ func (r *reporter) BindLocalStream(info *interceptor.StreamInfo, writer intercep
 	r.mu.Lock()
 	r.sent[info.SSRC] = s
 	r.mu.Unlock()
+	r.network.sends(s)
 	return interceptor.RTPWriterFunc(func(h *rtp.Header, payload []byte, a interceptor.Attributes) (int, error) {
 		s.Take(h.Timestamp, s.rate, len(payload), time.Now())
 		s.first.Do(r.soon)
@@ -114,6 +118,7 @@ func (r *reporter) BindRemoteStream(info *interceptor.StreamInfo, reader interce
 	if !ok {
 		s = &receivedStream{}
 		r.received[info.SSRC] = s
+		r.network.receives(s)
 	}
 	s.readers++
 	r.mu.Unlock()
@@ -139,6 +144,7 @@ func (r *reporter) UnbindRemoteStream(info *interceptor.StreamInfo) {
 	}
 	if s.readers--; s.readers == 0 {
 		delete(r.received, info.SSRC)
+		r.network.gone(s)
 	}
 }
 
@@ -171,6 +177,11 @@ func (r *reporter) take(compound []byte, now time.Time) {
 			s.TakeReports(compound, now)
 		}
 	})
+	r.mu.Lock()
+	for ssrc, s := range r.sent { // a handful at most; one goroutine reads RTCP
+		s.feedback.Take(compound, ssrc, s.rate, now)
+	}
+	r.mu.Unlock()
 	if asked {
 		r.answer(compound)
 	}

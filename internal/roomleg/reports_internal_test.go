@@ -48,7 +48,7 @@ func pass(d time.Duration) {
 
 func newReporter(t *testing.T, s *server) interceptor.Interceptor {
 	t.Helper()
-	r, err := reporters{}.NewInterceptor("")
+	r, err := reporters{network: newNetwork()}.NewInterceptor("")
 	require.NoError(t, err)
 	r.BindRTCPWriter(s)
 	return r
@@ -104,6 +104,21 @@ func TestReportsTellOfBothDirections(t *testing.T) {
 		require.EqualValues(t, 2, rr.Reports[0].LastSequenceNumber)
 		require.EqualValues(t, 0xAAAABBBB, rr.Reports[0].LastSenderReport)
 		require.NotZero(t, rr.Reports[0].Delay)
+
+		raw, err = (&rtcp.ReceiverReport{SSRC: 7, Reports: []rtcp.ReceptionReport{
+			{SSRC: 5, TotalLost: 2, Jitter: 480, LastSenderReport: uint32(sr.NTPTime >> 16)},
+		}}).Marshal()
+		require.NoError(t, err)
+		s.rtcp = [][]byte{raw}
+		_, _, err = r.BindRTCPReader(s).Read(buf, nil)
+		require.NoError(t, err)
+		known := r.(*reporter).network.state() //nolint:forcetypeassert // the test fails either way
+		require.EqualValues(t, 1, known.Reports)
+		require.EqualValues(t, 2, known.Missed)
+		require.Equal(t, 10*time.Millisecond, known.Jitter)
+		require.Positive(t, known.RTT, "from the report that was sent to its answer")
+		require.EqualValues(t, 3, known.Expected)
+		require.Zero(t, known.Lost)
 		require.False(t, time.Now().Before(sent))
 
 		pass(time.Minute)

@@ -81,12 +81,13 @@ type Options struct {
 // Leg is a participant in a room. Its methods may be called from any goroutine, WriteRTP from one at a time.
 type Leg struct {
 	// Constant after Join.
-	opts   Options
-	log    *slog.Logger
-	room   *lksdk.Room
-	voice  *voice
-	taps   *taps
-	joined time.Time
+	opts    Options
+	log     *slog.Logger
+	room    *lksdk.Room
+	voice   *voice
+	taps    *taps
+	network *network
+	joined  time.Time
 
 	company company
 	unheard unheard // owned by watch
@@ -163,7 +164,7 @@ func newLeg(opts Options) (*Leg, error) {
 		return nil, fmt.Errorf("make microphone track: %w", err)
 	}
 	l := &Leg{
-		opts: opts, log: opts.Logger, voice: newVoice(track), taps: newTaps(),
+		opts: opts, log: opts.Logger, voice: newVoice(track), taps: newTaps(), network: newNetwork(),
 		ready: make(chan struct{}), done: make(chan struct{}),
 		wake: make(chan struct{}, 1), online: make(chan struct{}, 1), dismissed: make(chan struct{}),
 		attributes: make(map[string]string), listeners: make(map[string]*listener), dropped: make(map[string]lastHeard),
@@ -210,7 +211,7 @@ func (l *Leg) connect(ctx context.Context, agents []*livekit.RoomAgentDispatch) 
 		connected <- l.room.JoinWithContextAndToken(ctx, l.opts.URL, token,
 			lksdk.WithAutoSubscribe(false),
 			lksdk.WithSinglePeerConnection(),
-			lksdk.WithInterceptors([]interceptor.Factory{l.taps, reporters{}}),
+			lksdk.WithInterceptors([]interceptor.Factory{l.taps, reporters{network: l.network}}),
 			lksdk.WithConnectTimeout(l.opts.ConnectTimeout),
 			lksdk.WithDisableRegionDiscovery(),
 			lksdk.WithLogger(log),

@@ -44,6 +44,7 @@ type metrics struct {
 	webhooks *prometheus.CounterVec
 	answered prometheus.Histogram
 	events   *prometheus.CounterVec
+	lag      prometheus.Histogram
 	forwards *prometheus.CounterVec
 }
 
@@ -61,6 +62,10 @@ func newMetrics(reg prometheus.Registerer, waiting, forwarding func() int) (*met
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "webhook_events_total", Help: "Events of calls in Meta's webhooks, by event and outcome.",
 		}, []string{"event", "outcome"}),
+		lag: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "webhook_event_lag_seconds", Help: "From when Meta says that something happened, in whole seconds, to the arrival of its webhook.",
+			Buckets: []float64{1, 2, 3, 5, 10, 20, 30, 60, 300, 3600},
+		}),
 		forwards: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "webhook_forwards_total", Help: "Webhooks passed on, one for each URL, by outcome; failed tries that are repeated are retried.",
 		}, []string{"outcome"}),
@@ -80,7 +85,7 @@ func newMetrics(reg prometheus.Registerer, waiting, forwarding func() int) (*met
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{
-		m.webhooks, m.answered, m.events, m.forwards,
+		m.webhooks, m.answered, m.events, m.lag, m.forwards,
 		gauge("webhook_queue_length", "Events of calls that were taken and are not done.", waiting),
 		gauge("webhook_forward_queue_length", "Webhooks that are not passed on yet, all URLs together.", forwarding),
 	} {
@@ -101,6 +106,12 @@ func (m *metrics) webhook(outcome string, took time.Duration) {
 	m.answered.Observe(took.Seconds())
 }
 
-func (m *metrics) event(k kind, o outcome) { m.events.WithLabelValues(string(k), string(o)).Inc() }
+// event counts what became of an event. How late Meta told of it counts once, not for repetitions.
+func (m *metrics) event(e *event, o outcome) {
+	m.events.WithLabelValues(string(e.kind), string(o)).Inc()
+	if !e.at.IsZero() && o != outcomeDuplicate {
+		m.lag.Observe(max(0, e.received.Sub(e.at).Seconds()))
+	}
+}
 
 func (m *metrics) forward(outcome string) { m.forwards.WithLabelValues(outcome).Inc() }

@@ -202,7 +202,7 @@ func (s *Server) close(ctx context.Context) error {
 
 func (s *Server) closeQueue(ctx context.Context) (left int) {
 	for _, e := range s.queue.close(ctx) {
-		s.metrics.event(e.kind, outcomeLeft)
+		s.metrics.event(&e, outcomeLeft)
 		s.log.Error("webhook event left undone at shutdown", "callID", e.callID, "event", e.kind)
 		left++
 	}
@@ -219,7 +219,7 @@ func (s *Server) do(ctx context.Context, l *lane, e event) (again bool) {
 
 // note counts and logs what became of an event.
 func (s *Server) note(o outcome, e event, took time.Duration) {
-	s.metrics.event(e.kind, o)
+	s.metrics.event(&e, o)
 	level := slog.LevelInfo
 	if o.quiet() {
 		level = slog.LevelDebug

@@ -85,12 +85,16 @@ func validToken(token string) bool {
 	return token != ""
 }
 
-// attempt sends r once and returns the body of a response that is a success.
-func (c *Client) attempt(ctx context.Context, r *request, timeout time.Duration) ([]byte, *failure) {
+// attempt sends r once and returns the body of a response that is a success. maybe says that an earlier attempt may have been carried
+// out.
+func (c *Client) attempt(ctx context.Context, r *request, timeout time.Duration, maybe bool) ([]byte, *failure) {
 	start := time.Now()
 	body, f := c.exchange(ctx, r, timeout)
 	outcome := OutcomeSuccess
 	if f != nil {
+		if maybe && r.alreadyDone(f) {
+			f.outcome = OutcomeAlreadyDone
+		}
 		outcome = f.outcome
 	}
 	c.onRequest(r.action, outcome, time.Since(start))

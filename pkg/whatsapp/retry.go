@@ -28,23 +28,22 @@ const (
 
 // once sends r one single time.
 func (c *Client) once(ctx context.Context, r *request) ([]byte, error) {
-	body, f := c.attempt(ctx, r, c.attemptTimeout)
+	body, f := c.attempt(ctx, r, c.attemptTimeout, false)
 	if f != nil {
 		return nil, r.failed(f.cause, f.unknown)
 	}
 	return body, nil
 }
 
-// repeat sends r until it took, judge stops it, budget attempts are used up or ctx ends. judge also learns whether an earlier attempt
-// may have been carried out.
-func (c *Client) repeat(ctx context.Context, r *request, budget int, judge func(f *failure, maybe bool) verdict) ([]byte, error) {
+// repeat sends r until it took, judge stops it, budget attempts are used up or ctx ends.
+func (c *Client) repeat(ctx context.Context, r *request, budget int, judge func(f *failure) verdict) ([]byte, error) {
 	maybe := false
 	for n := 1; ; n++ {
-		body, f := c.attempt(ctx, r, c.attemptTime(ctx))
+		body, f := c.attempt(ctx, r, c.attemptTime(ctx), maybe)
 		if f == nil {
 			return body, nil
 		}
-		what := judge(f, maybe)
+		what := judge(f)
 		if what == done {
 			return nil, nil
 		}
@@ -115,14 +114,19 @@ func (r *request) failed(cause error, maybe bool) error {
 	}
 }
 
+// alreadyDone says whether f, after an attempt that may have been carried out, tells that it was.
+func (r *request) alreadyDone(f *failure) bool {
+	var e *APIError
+	return r.answers() && errors.As(f.cause, &e) && e.saysActive()
+}
+
 func (r *request) answers() bool { return r.action == ActionPreAccept || r.action == ActionAccept }
 
 // judgeAnswer is for pre_accept and accept. "In progress" after a try whose response was lost means that this try took. Any other
 // refusal then stays an error with an unknown outcome: whether media flows tells.
-func judgeAnswer(f *failure, maybe bool) verdict {
-	var e *APIError
+func judgeAnswer(f *failure) verdict {
 	switch {
-	case errors.As(f.cause, &e) && e.saysActive() && maybe:
+	case f.outcome == OutcomeAlreadyDone:
 		return done
 	case f.transient:
 		return again
@@ -133,7 +137,7 @@ func judgeAnswer(f *failure, maybe bool) verdict {
 
 // judgeHangup is for reject and terminate: whatever is not a refusal with a reason is tried again, also a server error with a calling
 // code and a response that something else than Graph gave.
-func judgeHangup(f *failure, _ bool) verdict {
+func judgeHangup(f *failure) verdict {
 	if f.outcome == OutcomeAlreadyOver {
 		return done
 	}
@@ -152,7 +156,7 @@ func judgeHangup(f *failure, _ bool) verdict {
 }
 
 // judgeRead is for GET requests.
-func judgeRead(f *failure, _ bool) verdict {
+func judgeRead(f *failure) verdict {
 	if f.transient {
 		return again
 	}

@@ -338,5 +338,5 @@ func TestReadsAreRepeated(t *testing.T) {
 
 func TestEveryOutcomeIsOfTheClosedSet(t *testing.T) {
 	require.Len(t, whatsapp.Actions(), 8)
-	require.Len(t, whatsapp.Outcomes(), 8)
+	require.Len(t, whatsapp.Outcomes(), 9)
 }

@@ -80,7 +80,7 @@ func TestAcceptSurvivesALostResponse(t *testing.T) {
 	bodies := g.requests()
 	require.Len(t, bodies, 2)
 	require.Equal(t, bodies[0], bodies[1])
-	require.Equal(t, []string{"accept transport", "accept client_error"}, hook.all())
+	require.Equal(t, []string{"accept transport", "accept already_done"}, hook.all())
 }
 
 // net/http replays a request over HTTP/2 after a stream error that it takes for harmless. For a connect nothing is.

@@ -91,6 +91,7 @@ const (
 // Outcomes of one HTTP exchange, as [Options.OnRequest] names them.
 const (
 	OutcomeSuccess       = "success"        // Meta did it
+	OutcomeAlreadyDone   = "already_done"   // pre_accept or accept that took before, though its response was lost
 	OutcomeAlreadyOver   = "already_over"   // reject or terminate of a call that has ended
 	OutcomeClientError   = "client_error"   // Meta refused: another 4xx, or success:false
 	OutcomeRateLimited   = "rate_limited"   // Meta refused for now: 429 or a rate limit's code
@@ -111,7 +112,7 @@ func Actions() []string {
 // Outcomes returns every outcome that [Options.OnRequest] can be told, so that metrics exist before the first request.
 func Outcomes() []string {
 	return []string{
-		OutcomeSuccess, OutcomeAlreadyOver, OutcomeClientError, OutcomeRateLimited, OutcomeUpstreamError, OutcomeTimeout,
+		OutcomeSuccess, OutcomeAlreadyDone, OutcomeAlreadyOver, OutcomeClientError, OutcomeRateLimited, OutcomeUpstreamError, OutcomeTimeout,
 		OutcomeCanceled, OutcomeTransport,
 	}
 }

@@ -1,26 +1,22 @@
-package metaleg
+package reports
 
 import (
 	"encoding/binary"
 	"sync/atomic"
 	"time"
-
-	"github.com/livekit-connector/livekit-connector/internal/reports"
 )
 
-// RTCP as far as it is read here (RFC 3550 section 6.4).
+// Blocks as far as they are read here (RFC 3550 section 6.4).
 const (
-	senderReport   = 200
 	receiverReport = 201
-	// What lies between the header and the blocks: the sender's SSRC, and its numbers.
-	receiverReportHead = 4
-	senderReportHead   = 24
-	reportBlock        = 24
+	// What lies between the header and the blocks of a receiver report: the SSRC of whoever reports.
+	receiverHead = 4
+	reportBlock  = 24
 )
 
-// feedback is what Meta reports of our stream. One goroutine takes reports, any may
-// read what they said.
-type feedback struct {
+// Feedback is what the other side reports of a stream that we send. One goroutine takes reports, any may read what they
+// said. Its zero value is ready.
+type Feedback struct {
 	reports  atomic.Uint64
 	loss     atomic.Uint32 // of the newest report: 256ths
 	lost     atomic.Int64  // since the start, may be negative (duplicates)
@@ -31,23 +27,23 @@ type feedback struct {
 	rtts     atomic.Int64
 }
 
-// read takes a compound packet and what it says of the stream ssrc, whose clock
+// Take takes a compound packet and what it says of the stream ssrc, whose clock
 // runs at rate Hz. What is not a report, or is cut short, is passed over. It does
 // not allocate. It tells whether there was anything about the stream.
-func (f *feedback) read(compound []byte, ssrc, rate uint32, now time.Time) bool {
+func (f *Feedback) Take(compound []byte, ssrc, rate uint32, now time.Time) bool {
 	before := f.reports.Load()
-	reports.Each(compound, func(typ uint8, count int, body []byte) {
+	Each(compound, func(typ uint8, count int, body []byte) {
 		switch typ {
 		case senderReport:
-			f.blocks(body, senderReportHead, count, ssrc, rate, now)
+			f.blocks(body, senderHead, count, ssrc, rate, now)
 		case receiverReport:
-			f.blocks(body, receiverReportHead, count, ssrc, rate, now)
+			f.blocks(body, receiverHead, count, ssrc, rate, now)
 		}
 	})
 	return f.reports.Load() != before
 }
 
-func (f *feedback) blocks(body []byte, head, count int, ssrc, rate uint32, now time.Time) {
+func (f *Feedback) blocks(body []byte, head, count int, ssrc, rate uint32, now time.Time) {
 	if len(body) < head {
 		return
 	}
@@ -62,7 +58,7 @@ func (f *feedback) blocks(body []byte, head, count int, ssrc, rate uint32, now t
 
 // take reads a block: SSRC, 8 bits of fraction lost, 24 of packets lost (signed),
 // highest sequence number, jitter, time of our last report and delay since then.
-func (f *feedback) take(b []byte, rate uint32, now time.Time) {
+func (f *Feedback) take(b []byte, rate uint32, now time.Time) {
 	f.loss.Store(uint32(b[4]))
 	f.lost.Store(int64(int32(binary.BigEndian.Uint32(b[4:])<<8) >> 8))
 	if rate > 0 {
@@ -83,12 +79,12 @@ func (f *feedback) take(b []byte, rate uint32, now time.Time) {
 const maxRoundTrip = 10 * time.Second
 
 // roundTrip is A - LSR - DLSR (RFC 3550 section 6.4.1), all in 1/65536 s, or zero if
-// the block does not tell. Meta's clock has no part in it.
+// the block does not tell. The other side's clock has no part in it.
 func roundTrip(lastReport, sinceThen uint32, now time.Time) time.Duration {
 	if lastReport == 0 {
 		return 0
 	}
-	ticks := uint32(reports.NTP(now) >> 16)
+	ticks := uint32(NTP(now) >> 16)
 	rtt := time.Duration(int64(int32(ticks-lastReport-sinceThen)) * int64(time.Second) >> 16)
 	if rtt < 0 || rtt > maxRoundTrip {
 		return 0
@@ -96,25 +92,24 @@ func roundTrip(lastReport, sinceThen uint32, now time.Time) time.Duration {
 	return max(rtt, time.Microsecond) // known, and too short for this clock
 }
 
-// Feedback is what Meta says of the audio that it got from us.
-type Feedback struct {
+// FeedbackState is what the other side said of the audio that it got from us.
+type FeedbackState struct {
 	// Reports is how many there were. Without any the rest is zero.
 	Reports uint64
 	// Loss is the share of packets lost before the newest report, 0 to 1.
 	Loss float64
 	// Lost is how many were lost since the start.
 	Lost uint64
-	// Jitter is what Meta measured.
+	// Jitter is what the other side measured.
 	Jitter time.Duration
 	// RTT is the round trip of the newest report, MinRTT the least and MeanRTT the mean
 	// of all. Zero means that no report told.
 	RTT, MinRTT, MeanRTT time.Duration
 }
 
-// Feedback returns what the newest report said. Safe to call from any goroutine.
-func (l *Leg) Feedback() Feedback {
-	f := &l.feedback
-	got := Feedback{
+// State returns what the newest report said. Safe to call from any goroutine.
+func (f *Feedback) State() FeedbackState {
+	got := FeedbackState{
 		Reports: f.reports.Load(), Loss: float64(f.loss.Load()) / 256, Lost: uint64(max(0, f.lost.Load())),
 		Jitter: time.Duration(f.jitter.Load()), RTT: time.Duration(f.rtt.Load()), MinRTT: time.Duration(f.rttMin.Load()),
 	}
