@@ -31,7 +31,7 @@ func run() error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	connector, err := app.New(line.Config, app.Options{
-		Logger: app.NewLogger(line.Config.Logging, os.Stderr), Registry: registry,
+		Logger: app.NewLogger(&line.Config, os.Stderr), Registry: registry,
 	})
 	if err != nil {
 		return err

@@ -106,7 +106,7 @@ func preflight(c *app.Config) error {
 
 // serve runs a connector until it is told to stop.
 func serve(c *app.Config, stderr io.Writer) int {
-	log := app.NewLogger(c.Logging, stderr)
+	log := app.NewLogger(c, stderr)
 	if err := preflight(c); err != nil {
 		log.Error("cannot start", "error", err)
 		return exitLiveKit

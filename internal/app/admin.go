@@ -15,6 +15,7 @@ func (a *App) adminMux(gatherer prometheus.Gatherer) *http.ServeMux {
 	a.probes.Register(mux)
 	RegisterMetrics(mux, gatherer)
 	registerProfiles(mux)
+	registerLogLevel(mux, a.log)
 	return mux
 }
 

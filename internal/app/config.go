@@ -54,7 +54,9 @@ type Config struct {
 	Media       MediaConfig       `yaml:"media"`
 	DTMF        DTMFConfig        `yaml:"dtmf"`
 	RTC         RTCConfig         `yaml:"rtc"`
-	Logging     LoggingConfig     `yaml:"logging"`
+
+	LogPII  bool          `yaml:"log_pii" group:"Log" help:"Log phone numbers, user IDs, names and whole call IDs, which hold phone numbers. Otherwise they are masked; docs/logs.md says how to find a call. Secrets are never logged."`
+	Logging LoggingConfig `yaml:"logging"`
 }
 
 // WhatsAppConfig is about Meta's Graph API.
@@ -136,12 +138,6 @@ type ICEServer struct {
 	Username       string   `yaml:"username"`
 	Credential     Secret   `yaml:"credential"`
 	CredentialFile string   `yaml:"credential_file"`
-}
-
-// LoggingConfig is about the log, which goes to standard error.
-type LoggingConfig struct {
-	Level string `yaml:"level" group:"Log" help:"Least level that is logged: debug, info, warn or error. What the WebRTC and LiveKit libraries say is debug."`
-	JSON  bool   `yaml:"json" help:"Log JSON objects instead of text."`
 }
 
 // DefaultConfig returns the configuration of a connector that was told nothing. The LiveKit section is still missing.

@@ -67,7 +67,7 @@ func TestAppSecretsComeFromEverywhere(t *testing.T) {
 	c := DefaultConfig()
 	c.WhatsApp.Numbers = map[string]NumberConfig{"100": {AppSecret: "three"}, "200": {AppSecret: "three", AccessToken: "t"}}
 	c.Webhook.AppSecrets, c.Webhook.AppSecretsFile = []Secret{"four"}, file
-	log := NewLogger(c.Logging, os.Stderr)
+	log := NewLogger(&c, os.Stderr)
 	numbers := newNumbers(&c.WhatsApp, log)
 	secrets, err := newAppSecrets(&c.Webhook, numbers, log)
 	require.NoError(t, err)

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/livekit-connector/livekit-connector/internal/logs"
 )
 
 // probeTimeout bounds all the checks of one probe. Kubernetes gives up after a second if nobody tells it otherwise, but
@@ -97,7 +99,7 @@ func answer(w http.ResponseWriter, r *http.Request, started bool, probes []probe
 	}
 	for i, p := range probes {
 		if results[i] != nil {
-			failed[p.name] = redactText(results[i].Error())
+			failed[p.name] = logs.Mask(results[i].Error())
 		}
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -15,6 +15,8 @@ import (
 	"github.com/livekit/protocol/auth"
 	"github.com/livekit/protocol/livekit"
 	"github.com/twitchtv/twirp"
+
+	"github.com/livekit-connector/livekit-connector/internal/logs"
 )
 
 // ErrLiveKitUnreachable is wrapped by errors of CheckLiveKit when nothing that speaks LiveKit's API answers at ws_url.
@@ -88,7 +90,7 @@ func explain(err error, where, key string) error {
 			text = body
 		}
 		return fmt.Errorf("%w: %s says %q about API key %s: look at the key, its secret and this machine's clock",
-			ErrLiveKitRefused, where, redactText(text), key)
+			ErrLiveKitRefused, where, logs.Mask(text), key)
 	case twirp.BadRoute, twirp.NotFound:
 		return fmt.Errorf("%w: %s answers, but is no livekit-server: look at ws_url", ErrLiveKitUnreachable, where)
 	default:

@@ -269,12 +269,6 @@ func (v *validation) iceServer(key string, server ICEServer) {
 	}
 }
 
-func (v *validation) logging(c *LoggingConfig) {
-	if _, err := parseLevel(c.Level); err != nil {
-		v.add("logging.level", "%q is not one of debug, info, warn and error", c.Level)
-	}
-}
-
 // parsePrefix reads an IP address or a network.
 func parsePrefix(text string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(text); err == nil {

@@ -120,7 +120,7 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	if o.config != nil {
 		o.config(&c)
 	}
-	log := app.NewLogger(c.Logging, w.log)
+	log := app.NewLogger(&c, w.log)
 	t.Cleanup(func() {
 		if t.Failed() || os.Getenv("SHOW_LOG") != "" {
 			t.Logf("connector's log:\n%s", w.log)
