@@ -32,6 +32,7 @@ func TestExampleConfigLoads(t *testing.T) {
 	want := DefaultConfig()
 	want.WSURL, want.APIKey, want.APISecret = "ws://127.0.0.1:7880", "devkey", "secret"
 	want.Keys = map[string]Secret{}
+	want.Logging.Components = map[string]string{}
 	for _, list := range []*[]string{
 		&want.BindAddresses, &want.Events.URLs, &want.WhatsApp.APIVersions, &want.RTC.NAT1To1IPs, &want.RTC.Interfaces.Includes,
 		&want.RTC.Interfaces.Excludes, &want.Webhook.PhoneNumberIDs, &want.RTC.IPs.Includes, &want.RTC.IPs.Excludes,
@@ -113,7 +114,7 @@ func TestEveryKeyCanBeSetByFlagAndEnvironment(t *testing.T) {
 	other := map[string]string{"true|false": "true", "number": "9000", "duration": "7s", "list": "10.0.0.1", "text": "x", "secret": "y"}
 	special := map[string]string{
 		"ws_url": "https://lk.example.com/", "whatsapp.graph_url": "http://127.0.0.1:1", "whatsapp.api_versions": "24.0",
-		"rtc.ice_servers": `[{"urls": ["stun:s.example.com"]}]`, "keys": "{other: secret}", "logging.level": "debug", "dtmf.to_phone": "tones",
+		"rtc.ice_servers": `[{"urls": ["stun:s.example.com"]}]`, "keys": "{other: secret}", "logging.level": "debug", "logging.components": "{call: debug}", "dtmf.to_phone": "tones",
 		"allow_empty_grants": "false", "rtc.use_ipv6": "false",
 		"events.urls": "https://a.example.com/events,http://localhost:3000", "events.api_key": "key", "events.max_attempts": "9",
 		"whatsapp.numbers": `{"100": {access_token: EAAx}}`,

@@ -36,7 +36,7 @@ func startServers(t *testing.T, c *Config, probes *Probes) *Servers {
 	api := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "api "+r.URL.Path) })
 	admin := http.NewServeMux()
 	RegisterMetrics(admin, registry)
-	servers, err := StartServers(c, api, admin, probes, registry, slog.New(slog.DiscardHandler))
+	servers, err := StartServers(c, api, admin, probes, registry, nil, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -66,7 +66,7 @@ func TestTheAPIsPort(t *testing.T) {
 		{func() {}, "/readyz", 503, `{"status":"failing","checks":{"started":"still starting"}}`},
 		{probes.Started, "/startupz", 200, `{"status":"ok"}`},
 		{func() {}, "/readyz", 200, `{"status":"ok"}`},
-		{func() { ready = full }, "/readyz", 503, `{"status":"failing","checks":{"capacity":"2 of 2 calls, the last to [redacted]"}}`},
+		{func() { ready = full }, "/readyz", 503, `{"status":"failing","checks":{"capacity":"2 of 2 calls, the last to ***11"}}`},
 		{func() {}, "/livez", 200, `{"status":"ok"}`},
 		{func() {}, "/twirp/livekit.Connector/X", 200, "api /twirp/livekit.Connector/X"},
 		{func() {}, "/", 200, "api /"},
@@ -116,7 +116,7 @@ func TestAPortInUseIsNamed(t *testing.T) {
 	require.NoError(t, err)
 	defer taken.Close()
 	c := &Config{BindAddresses: []string{"127.0.0.1"}, PrometheusPort: taken.Addr().(*net.TCPAddr).Port}
-	_, err = StartServers(c, http.NotFoundHandler(), http.NotFoundHandler(), NewProbes(), prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
+	_, err = StartServers(c, http.NotFoundHandler(), http.NotFoundHandler(), NewProbes(), prometheus.NewRegistry(), nil, slog.New(slog.DiscardHandler))
 	require.ErrorContains(t, err, "listen for metrics")
 	require.ErrorContains(t, err, "address already in use")
 }
