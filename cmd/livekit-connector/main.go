@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/livekit-connector/livekit-connector/internal/app"
+	"github.com/livekit-connector/livekit-connector/internal/roomleg/sdklog"
 	"github.com/livekit-connector/livekit-connector/internal/settings"
 	"github.com/livekit-connector/livekit-connector/media/opus"
 )
@@ -107,6 +108,7 @@ func preflight(c *app.Config) error {
 // serve runs a connector until it is told to stop.
 func serve(c *app.Config, stderr io.Writer) int {
 	log := app.NewLogger(c, stderr)
+	sdklog.SetGlobal(log) // before anything uses the SDK
 	if err := preflight(c); err != nil {
 		log.Error("cannot start", "error", err)
 		return exitLiveKit

@@ -20,6 +20,7 @@ import (
 
 	"github.com/livekit-connector/livekit-connector/internal/api"
 	"github.com/livekit-connector/livekit-connector/internal/call"
+	"github.com/livekit-connector/livekit-connector/internal/logs"
 	"github.com/livekit-connector/livekit-connector/internal/metaleg"
 	"github.com/livekit-connector/livekit-connector/internal/node"
 	"github.com/livekit-connector/livekit-connector/internal/roomleg"
@@ -108,7 +109,7 @@ func New(c Config, opts Options) (_ *App, err error) {
 		Meta: stack, Graph: graph, Pacer: pacer, Audio: audio, Keys: c.DTMF.mode(), Timeouts: timeouts(&c), MaxCalls: c.MaxActiveCalls,
 		StatusesSeen: c.Webhook.sees, Recording: c.WhatsApp.Recording.capture(), Transcription: c.WhatsApp.Transcription.capture(),
 		PermissionRequest: c.WhatsApp.PermissionRequest.text(),
-		NumberAttributes:  c.Participant.PhoneNumberAttributes, History: c.CallHistory.history(), Watcher: watcher, Registerer: opts.Registry, Logger: a.log,
+		NumberAttributes:  c.Participant.PhoneNumberAttributes, History: c.CallHistory.history(), Watcher: watcher, Registerer: opts.Registry, Logger: a.logOf(logs.Node),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the node: %w", err)
@@ -218,7 +219,7 @@ func (a *App) close() error {
 func (a *App) newGraph(reg prometheus.Registerer) (*whatsapp.Client, error) {
 	m := newGraphMetrics(reg)
 	client, err := whatsapp.NewClient(whatsapp.Options{
-		BaseURL: a.config.WhatsApp.GraphURL, Versions: a.config.WhatsApp.APIVersions, Logger: a.log,
+		BaseURL: a.config.WhatsApp.GraphURL, Versions: a.config.WhatsApp.APIVersions, Logger: a.logOf(logs.Graph),
 		AttemptTimeout: a.config.WhatsApp.RequestTimeout, OnRequest: m.observe, Renew: a.numbers.Renew,
 	})
 	if err != nil {
@@ -233,7 +234,7 @@ func (a *App) newAPI(
 	o := api.Options{
 		Client: client, Registry: a.node, Keys: keys, AllowEmptyGrants: a.config.AllowEmptyGrants, Cluster: node.Cluster,
 		CheckVersion: a.checkVersion,
-		Draining:     a.node.Draining, Logger: a.log, Registerer: reg,
+		Draining:     a.node.Draining, Logger: a.logOf(logs.API), Registerer: reg,
 	}
 	if len(a.config.WhatsApp.Numbers) > 0 {
 		o.Credentials, o.Permissions = a.numbers.Credentials, a.permissions(graph)

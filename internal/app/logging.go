@@ -26,6 +26,9 @@ func NewLogger(c *Config, w io.Writer) *slog.Logger {
 	return logs.New(logs.Config{Level: c.Logging.Level, Components: c.Logging.Components, JSON: c.Logging.JSON, PII: c.LogPII}, w)
 }
 
+// logOf is the logger of a part of the connector.
+func (a *App) logOf(component string) *slog.Logger { return a.log.With(logs.KeyComponent, component) }
+
 func (v *validation) logging(c *LoggingConfig) {
 	if _, err := logs.ParseLevel(c.Level); err != nil {
 		v.add("logging.level", "%s", err.Error())

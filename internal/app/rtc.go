@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/livekit-connector/livekit-connector/internal/logs"
 	"github.com/livekit-connector/livekit-connector/internal/metaleg"
 )
 
@@ -16,7 +17,7 @@ func metaConfig(c *Config, log *slog.Logger) metaleg.Config {
 		NAT1To1IPs: c.RTC.NAT1To1IPs, IPv4Only: !c.RTC.UseIPv6, IncludeLoopback: c.RTC.EnableLoopbackCandidate,
 		KeepInterface: c.RTC.Interfaces.keep, KeepIP: c.RTC.IPs.keep,
 		G711:   c.Media.g711(),
-		Logger: log.With("component", "webrtc"),
+		Logger: log.With(logs.KeyComponent, logs.MetaLeg),
 	}
 	for _, s := range c.RTC.ICEServers {
 		m.ICEServers = append(m.ICEServers, metaleg.ICEServer{

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/livekit-connector/livekit-connector/internal/logs"
 	"github.com/livekit-connector/livekit-connector/internal/rules"
 )
 
@@ -17,7 +18,7 @@ func (a *App) newRules(reload <-chan os.Signal, reg prometheus.Registerer) (*rul
 		a.follow("reload signals", reload, func() { a.log.Warn("there is nothing to read anew: rules_file is not set") })
 		return nil, nil
 	}
-	file, err := rules.Open(rules.FileOptions{Path: a.config.RulesFile, Logger: a.log, Registerer: reg})
+	file, err := rules.Open(rules.FileOptions{Path: a.config.RulesFile, Logger: a.logOf(logs.Rules), Registerer: reg})
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/livekit-connector/livekit-connector/internal/logs"
 	"github.com/livekit-connector/livekit-connector/internal/node"
 	"github.com/livekit-connector/livekit-connector/internal/route"
 	"github.com/livekit-connector/livekit-connector/internal/settings"
@@ -36,7 +37,7 @@ func (a *App) withWebhook(
 		Graph: graph, Credentials: a.numbers.called, AppSecrets: secrets.current, NumberSecrets: secrets.of, VerifyToken: c.VerifyToken.Reveal(),
 		APIKey: a.config.APIKey, PhoneNumberIDs: c.PhoneNumberIDs,
 		RejectUnmatched: c.OnNoRule == onReject, RejectRefused: c.OnRefused == onReject,
-		SetupTimeout: a.config.SetupTimeout, MaxAge: c.MaxAge, QueueSize: c.QueueSize, Logger: a.log, Registerer: reg,
+		SetupTimeout: a.config.SetupTimeout, MaxAge: c.MaxAge, QueueSize: c.QueueSize, Logger: a.logOf(logs.Webhook), Registerer: reg,
 	}
 	if a.rules != nil {
 		o.Decide = a.rules.Decide

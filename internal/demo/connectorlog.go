@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/livekit-connector/livekit-connector/internal/logs"
 )
 
 // logLine is what the demo reads of a line of the connector's JSON log.
@@ -93,14 +95,16 @@ func (l *connectorLog) wait(ctx context.Context, match func(logLine) bool) (logL
 
 // waitEnd returns the line that tells of a call's end.
 func (l *connectorLog) waitEnd(ctx context.Context, callID string) (logLine, error) {
-	return l.wait(ctx, func(l logLine) bool { return l.CallID == callID && l.Message == "call ended" })
+	id := logs.ID(callID)
+	return l.wait(ctx, func(l logLine) bool { return l.CallID == id && l.Message == "call ended" })
 }
 
 // troubles are the warnings and errors about a call.
 func (l *connectorLog) troubles(callID string) []logLine {
+	id := logs.ID(callID)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(l.lines), func(line logLine) bool {
-		return line.CallID != callID || (line.Level != "WARN" && line.Level != "ERROR")
+		return line.CallID != id || (line.Level != "WARN" && line.Level != "ERROR")
 	})
 }

@@ -47,11 +47,12 @@ const (
 
 // newPeerConnection builds Pion's engines and a connection of them, on the leg's
 // own network, for the given audio codecs. What comes goes into inlets of the given
-// maker. patience is how long its path may be dead.
+// maker. patience is how long its path may be dead. What Pion says goes to log.
 func (s *Stack) newPeerConnection(
 	host *network, patience time.Duration, own []media.Codec, inlet func(packetio.BufferPacketType, uint32) io.ReadWriteCloser,
+	log *legLog,
 ) (*webrtc.PeerConnection, error) {
-	settings := webrtc.SettingEngine{LoggerFactory: pionLog{s.log}}
+	settings := webrtc.SettingEngine{LoggerFactory: pionLog{log}}
 	settings.SetNet(host)
 	settings.BufferFactory = inlet
 	settings.DisableMediaEngineCopy(true) // it is this connection's own

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,7 +31,7 @@ const (
 // WriteRTP must not be called by two goroutines at once. Everything else is safe
 // for concurrent use.
 type Leg struct {
-	log     *slog.Logger
+	log     *legLog
 	pc      *webrtc.PeerConnection
 	ice     *webrtc.ICETransport
 	sender  *webrtc.RTPSender
@@ -83,14 +82,14 @@ func (s *Stack) newLeg(patience time.Duration, own []media.Codec) (*Leg, error) 
 		return nil, err
 	}
 	l := &Leg{
-		log: s.log, network: host, g711: s.config.G711, track: newOutgoing(), servers: len(s.servers) > 0,
+		log: newLegLog(s.log), network: host, g711: s.config.G711, track: newOutgoing(), servers: len(s.servers) > 0,
 		candidate:  make(chan struct{}, 1),
 		connected:  make(chan struct{}),
 		firstAudio: make(chan struct{}),
 		done:       make(chan struct{}),
 		iceUp:      make(chan struct{}),
 	}
-	pc, err := s.newPeerConnection(host, patience, own, l.newInlet)
+	pc, err := s.newPeerConnection(host, patience, own, l.newInlet, l.log)
 	if err != nil {
 		return nil, err
 	}
@@ -278,7 +277,7 @@ func (l *Leg) onPair(pair *webrtc.ICECandidatePair) {
 // onState follows the peer connection. Pion runs it in goroutines of its own, so
 // states may come out of order; only final ones and the first connection count.
 func (l *Leg) onState(state webrtc.PeerConnectionState) {
-	l.log.Debug("meta leg changed state", "state", state.String())
+	l.log.leg().Debug("meta leg changed state", "state", state.String())
 	switch state {
 	case webrtc.PeerConnectionStateConnected:
 		l.connectedOnce.Do(func() {

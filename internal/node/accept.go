@@ -84,16 +84,16 @@ func (n *Node) inbound(
 		}),
 	}
 	e := &entry{apiKey: req.GetApiKey(), creds: creds, room: p.room, who: p, rule: plan.GetRule()}
-	log := n.log.With("room", p.room, "participant", p.identity)
+	log := n.callLog(leg, call.Inbound, id, p, plan.GetUserNumber(), plan.GetUserId())
 	e.call = call.New(n.calls, call.Options{
 		ID: id, Direction: call.Inbound, Meta: leg, Pacer: n.opts.Pacer, Audio: w.audio, Keys: n.opts.Keys, Timeouts: planned(n.opts.Timeouts, plan),
 		Graph: graph{
 			client: n.opts.Graph, creds: creds, callID: id, answer: answer, opaque: r.GetWhatsappBizOpaqueCallbackData(), orders: w.orders,
 		},
-		Join: n.join(e.apiKey, p, log), WaitForRoom: r.GetWaitUntilAnswered(), AnswerAlone: plan.GetAnswerAlone(),
+		Join: n.join(e.apiKey, p, log.room), WaitForRoom: r.GetWaitUntilAnswered(), AnswerAlone: plan.GetAnswerAlone(),
 		StatusesSeen:  n.statusesSeen(creds.PhoneNumberID),
 		SetupDeadline: answerBy(ctx, req), RoomDeadline: roomDeadline(r), Started: timeOf(req.GetReceivedAt()),
-		Logger: log, Observer: n.observe(e),
+		Logger: log.call, Observer: n.observe(e),
 	})
 	return e
 }

@@ -99,11 +99,11 @@ func (n *Node) outbound(
 		timeouts.Ringing = d.AsDuration()
 	}
 	e := &entry{apiKey: req.GetApiKey(), creds: creds, room: p.room, who: p, rule: plan.GetRule()}
-	log := n.log.With("room", p.room, "participant", p.identity)
+	log := n.callLog(leg, call.Outbound, id, p, r.GetWhatsappToPhoneNumber(), w.recipient)
 	e.call = call.New(n.calls, call.Options{
 		ID: id, Direction: call.Outbound, Meta: leg, Pacer: n.opts.Pacer, Audio: w.audio, Keys: n.opts.Keys, Timeouts: timeouts,
 		Graph: graph{client: n.opts.Graph, creds: creds, callID: id}, StatusesSeen: n.statusesSeen(creds.PhoneNumberID),
-		Join: n.join(e.apiKey, p, log), Started: timeOf(req.GetReceivedAt()), Logger: log, Observer: n.observe(e),
+		Join: n.join(e.apiKey, p, log.room), Started: timeOf(req.GetReceivedAt()), Logger: log.call, Observer: n.observe(e),
 	})
 	return e
 }

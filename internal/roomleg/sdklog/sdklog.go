@@ -1,8 +1,9 @@
 // Package sdklog carries the log lines of LiveKit's Go SDK into log/slog.
 //
 // The SDK is chatty and careless: it writes join requests, SDP and candidates, and its error texts can hold URLs with
-// metadata in them and whole access tokens. So keys pass by an allow-list, texts are scrubbed, and levels go down by
-// one step: what the SDK calls an error is a warning to a call that usually survives it.
+// metadata in them and whole access tokens. So keys pass by an allow-list and texts are scrubbed. All of it is debug, of the
+// component "livekit": what the SDK calls an error is usually survived, it repeats it every few seconds while a server is
+// away, for every call, and what becomes of the call is said by those who use the SDK.
 package sdklog
 
 import (
@@ -25,7 +26,7 @@ import (
 // passed are the keys whose values are known to hold neither secrets nor personal data. All others are dropped.
 var passed = map[string]bool{
 	"closed": true, "delay": true, "duration": true, "elapsed": true, "fullReconnect": true, "kind": true,
-	"participant": true, "participantID": true, "reason": true, "reconnectCount": true, "room": true, "roomID": true,
+	"participantID": true, "reason": true, "reconnectCount": true, "roomID": true,
 	"source": true, "state": true, "status": true, "timeout": true, "trackID": true, "transport": true,
 }
 
@@ -80,13 +81,15 @@ type doom struct {
 	ch   chan struct{}
 }
 
-// New returns a logger for the SDK that writes to out: its errors and warnings at Warn, its info at Debug, its debug
-// nowhere. A nil out discards.
-func New(out *slog.Logger) logger.Logger {
+// New returns a logger for the SDK that writes its errors, warnings and infos to out, and its debug lines nowhere. A nil out
+// discards.
+func New(out *slog.Logger) logger.Logger { return sdkLogger{out: component(out)} }
+
+func component(out *slog.Logger) *slog.Logger {
 	if out == nil {
-		out = slog.New(slog.DiscardHandler)
+		return slog.New(slog.DiscardHandler)
 	}
-	return sdkLogger{out: out}
+	return out.With("component", "livekit")
 }
 
 // WatchJoin is New for one attempt to join by a single peer connection. The channel is closed when that attempt cannot
@@ -94,11 +97,8 @@ func New(out *slog.Logger) logger.Logger {
 // answer wins that race and is refused (engine.go, OnJoinResponse: Start before SetLocalOffer; seen in one of 200 joins).
 // The SDK only logs that, and then waits for its connect timeout. Whoever watches tries again with a new Room.
 func WatchJoin(out *slog.Logger) (logger.Logger, <-chan struct{}) {
-	if out == nil {
-		out = slog.New(slog.DiscardHandler)
-	}
 	d := &doom{ch: make(chan struct{})}
-	return sdkLogger{out: out, doomed: d}, d.ch
+	return sdkLogger{out: component(out), doomed: d}, d.ch
 }
 
 var global sync.Once
@@ -123,7 +123,7 @@ func (l pionLogger) ComponentLeveler() logger.ZapComponentLeveler { return l }
 // ComponentLevel lets Pion's warnings and errors pass.
 func (l pionLogger) ComponentLevel(string) zapcore.LevelEnabler {
 	return zap.LevelEnablerFunc(func(level zapcore.Level) bool {
-		return level >= zapcore.WarnLevel && l.out.Enabled(context.Background(), slog.LevelWarn)
+		return level >= zapcore.WarnLevel && l.out.Enabled(context.Background(), slog.LevelDebug)
 	})
 }
 
@@ -133,11 +133,11 @@ func (l pionLogger) WithMinLevel(zapcore.LevelEnabler) logger.Logger { return l 
 func (l sdkLogger) Debugw(string, ...any) {}
 
 func (l sdkLogger) Infow(msg string, keysAndValues ...any) {
-	l.log(slog.LevelDebug, msg, nil, keysAndValues)
+	l.log("info", msg, nil, keysAndValues)
 }
 
 func (l sdkLogger) Warnw(msg string, err error, keysAndValues ...any) {
-	l.log(slog.LevelWarn, msg, err, keysAndValues)
+	l.log("warning", msg, err, keysAndValues)
 }
 
 func (l sdkLogger) Errorw(msg string, err error, keysAndValues ...any) {
@@ -145,19 +145,19 @@ func (l sdkLogger) Errorw(msg string, err error, keysAndValues ...any) {
 		strings.Contains(err.Error(), "stable->SetRemote(answer)") {
 		l.doomed.once.Do(func() { close(l.doomed.ch) })
 	}
-	l.log(slog.LevelWarn, msg, err, keysAndValues)
+	l.log("error", msg, err, keysAndValues)
 }
 
-func (l sdkLogger) log(level slog.Level, msg string, err error, keysAndValues []any) {
+func (l sdkLogger) log(severity, msg string, err error, keysAndValues []any) {
 	ctx := context.Background() // the SDK's logger has none
-	if !l.out.Enabled(ctx, level) {
+	if !l.out.Enabled(ctx, slog.LevelDebug) {
 		return
 	}
-	attrs := append(attributes(keysAndValues), slog.String("sdk", Scrub(msg)))
+	attrs := append(attributes(keysAndValues), slog.String("severity", severity), slog.String("sdk", Scrub(msg)))
 	if err != nil {
 		attrs = append(attrs, slog.String("error", Scrub(err.Error())))
 	}
-	l.out.LogAttrs(ctx, level, "livekit sdk", attrs...)
+	l.out.LogAttrs(ctx, slog.LevelDebug, "livekit sdk", attrs...)
 }
 
 func attributes(keysAndValues []any) []slog.Attr {
