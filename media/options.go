@@ -54,6 +54,10 @@ type LineOptions struct {
 	AGC bool
 	// ExpectedLoss is what the encoder begins with; see SetExpectedLoss.
 	ExpectedLoss int
+	// OnPanic is told of a panic in what a packet or the clock set off, with its
+	// value, while the stack is still there. The line is of no use after that and
+	// should be closed. It must not block. Nil lets the panic end the process.
+	OnPanic func(v any)
 }
 
 // levels reports whether sound has to be decoded for the sake of its level.

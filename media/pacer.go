@@ -171,7 +171,7 @@ func (s *shard) visit(n int64, now time.Duration) {
 	}
 	for _, l := range *lines {
 		if l.due.Load() <= int64(now) {
-			l.tick(now)
+			l.visit(now)
 		}
 	}
 }

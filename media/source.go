@@ -48,12 +48,13 @@ func (s *Source) scale() int64 { return int64(ClockRate / s.options.Codec.ClockR
 
 // WriteRTP offers a packet to the line, which relays it, mixes it or drops it; none
 // of these is an error. The error is the destination's.
-func (s *Source) WriteRTP(p *rtp.Packet) error { return s.line.receive(s, p, 0) }
+func (s *Source) WriteRTP(p *rtp.Packet) error { return s.WriteRTPAt(p, 0) }
 
 // WriteRTPAt is WriteRTP for a packet that arrived some time ago and had to wait, as
 // those do that a track sends before it is announced. So the wait is not taken for
 // jitter of the network, and what is no speech is not heard that late.
 func (s *Source) WriteRTPAt(p *rtp.Packet, age time.Duration) error {
+	defer s.line.guard()
 	return s.line.receive(s, p, max(0, age))
 }
 

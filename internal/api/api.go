@@ -52,6 +52,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twitchtv/twirp"
 
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/internal/route"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
@@ -90,6 +91,8 @@ type Options struct {
 	ProxyTarget *url.URL
 	// MaxBodyBytes limits a request to the connector; zero means DefaultMaxBodyBytes. Proxied ones are not limited.
 	MaxBodyBytes int64
+	// Panics counts mistakes that ended a request; may be nil.
+	Panics *panics.Counter
 	// Logger gets one line per request. Nil discards.
 	Logger *slog.Logger
 	// Registerer gets the metrics. Nil keeps them unregistered.
@@ -104,6 +107,7 @@ type Server struct {
 	emptyGrants  bool
 	maxBodyBytes int64
 	metrics      *metrics
+	panics       *panics.Counter
 	twirp        http.Handler
 	reader       *reader
 	proxy        *proxy // nil when nothing is proxied
@@ -135,6 +139,7 @@ func New(opts Options) (*Server, error) {
 		emptyGrants:  opts.AllowEmptyGrants,
 		maxBodyBytes: opts.MaxBodyBytes,
 		metrics:      m,
+		panics:       opts.Panics,
 	}
 	if s.maxBodyBytes == 0 {
 		s.maxBodyBytes = DefaultMaxBodyBytes

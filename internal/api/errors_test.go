@@ -174,7 +174,7 @@ func TestAPanicIsLoggedAndNotTold(t *testing.T) {
 	s := newStand(t, newNode(), func(o *api.Options) { o.Registry = panicking{} })
 	w := s.post(t, encodings[0], disconnectMethod, disconnect())
 	require.NotContains(t, w.Body.String(), panicText)
-	require.Contains(t, s.log.String(), "api panic")
+	require.Contains(t, s.log.String(), `"where":"api"`)
 	require.Contains(t, s.log.String(), "panicking", "the stack")
 	require.NotContains(t, s.log.String(), panicText)
 }

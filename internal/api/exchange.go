@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +16,8 @@ import (
 
 	"github.com/livekit/protocol/livekit"
 	"github.com/twitchtv/twirp"
+
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 )
 
 const (
@@ -150,12 +151,7 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, twirp
 func (s *Server) finish(x *exchange, r *http.Request) {
 	ctx := r.Context()
 	if v := recover(); v != nil {
-		if v == http.ErrAbortHandler { //nolint:errorlint // net/http compares it the same way
-			panic(v)
-		}
-		// The panic's value may hold anything, a request with its token too; its type and the stack do not.
-		s.log.ErrorContext(ctx, "api panic", "method", x.method, "callID", x.callID,
-			"panic", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
+		s.panics.Caught(panics.API, s.log.With("method", x.method, "callID", x.callID), v)
 		x.code, x.reason = twirp.Internal, errInternal.Msg()
 		if !x.written {
 			x.fail(errInternal)

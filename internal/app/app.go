@@ -23,6 +23,7 @@ import (
 	"github.com/livekit-connector/livekit-connector/internal/logs"
 	"github.com/livekit-connector/livekit-connector/internal/metaleg"
 	"github.com/livekit-connector/livekit-connector/internal/node"
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/internal/roomleg"
 	"github.com/livekit-connector/livekit-connector/internal/rules"
 	"github.com/livekit-connector/livekit-connector/media"
@@ -54,6 +55,7 @@ type App struct {
 	log     *slog.Logger
 	probes  *Probes
 	numbers *numbers
+	panics  *panics.Counter
 	rules   *rules.File // nil without a rules file
 	node    *node.Node
 	servers *Servers
@@ -74,6 +76,7 @@ func (a *App) onClose(name string, f func() error) {
 // New builds a connector and opens its ports. After an error nothing is left open. After success Run must be called.
 func New(c Config, opts Options) (_ *App, err error) {
 	a := &App{config: c, log: opts.Logger, probes: NewProbes(), numbers: newNumbers(&c.WhatsApp, opts.Logger)}
+	a.panics = panics.NewCounter(opts.Registry)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -109,7 +112,8 @@ func New(c Config, opts Options) (_ *App, err error) {
 		Meta: stack, Graph: graph, Pacer: pacer, Audio: audio, Keys: c.DTMF.mode(), Timeouts: timeouts(&c), MaxCalls: c.MaxActiveCalls,
 		StatusesSeen: c.Webhook.sees, Recording: c.WhatsApp.Recording.capture(), Transcription: c.WhatsApp.Transcription.capture(),
 		PermissionRequest: c.WhatsApp.PermissionRequest.text(),
-		NumberAttributes:  c.Participant.PhoneNumberAttributes, History: c.CallHistory.history(), Watcher: watcher, Registerer: opts.Registry, Logger: a.logOf(logs.Node),
+		NumberAttributes:  c.Participant.PhoneNumberAttributes, History: c.CallHistory.history(), Watcher: watcher, Panics: a.panics,
+		Registerer: opts.Registry, Logger: a.logOf(logs.Node),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the node: %w", err)
@@ -132,7 +136,7 @@ func New(c Config, opts Options) (_ *App, err error) {
 	}
 
 	a.addChecks()
-	if a.servers, err = StartServers(&c, handler, a.adminMux(opts.Registry), a.probes, opts.Registry, a.log); err != nil {
+	if a.servers, err = StartServers(&c, handler, a.adminMux(opts.Registry), a.probes, opts.Registry, a.panics, a.log); err != nil {
 		return nil, fmt.Errorf("open the ports: %w", err)
 	}
 	a.onClose("servers", func() error {
@@ -234,7 +238,7 @@ func (a *App) newAPI(
 	o := api.Options{
 		Client: client, Registry: a.node, Keys: keys, AllowEmptyGrants: a.config.AllowEmptyGrants, Cluster: node.Cluster,
 		CheckVersion: a.checkVersion,
-		Draining:     a.node.Draining, Logger: a.logOf(logs.API), Registerer: reg,
+		Draining:     a.node.Draining, Panics: a.panics, Logger: a.logOf(logs.API), Registerer: reg,
 	}
 	if len(a.config.WhatsApp.Numbers) > 0 {
 		o.Credentials, o.Permissions = a.numbers.Credentials, a.permissions(graph)

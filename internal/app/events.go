@@ -25,7 +25,7 @@ func (a *App) newEvents(keys auth.KeyProvider, reg prometheus.Registerer) (node.
 	}
 	n, err := notify.New(notify.Options{
 		URLs: c.URLs, AllowInsecure: c.AllowInsecure, APIKey: a.config.signer(), APISecret: keys.GetSecret(a.config.signer()),
-		Timeout: c.Timeout, MaxAttempts: c.MaxAttempts, MaxAge: c.MaxAge, Queue: c.Queue, Registerer: reg, Logger: a.logOf(logs.Notify),
+		Timeout: c.Timeout, MaxAttempts: c.MaxAttempts, MaxAge: c.MaxAge, Queue: c.Queue, Panics: a.panics, Registerer: reg, Logger: a.logOf(logs.Notify),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the events: %w", err)

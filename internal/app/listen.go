@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 )
 
 // Servers are all the ports of the process: the API's, the operator's, and those of probes and metrics if the configuration
@@ -27,7 +29,9 @@ type Servers struct {
 }
 
 // StartServers opens every port of c. The API's port serves api and the probes, the operator's serves admin.
-func StartServers(c *Config, api, admin http.Handler, probes *Probes, gatherer prometheus.Gatherer, log *slog.Logger) (*Servers, error) {
+func StartServers(
+	c *Config, api, admin http.Handler, probes *Probes, gatherer prometheus.Gatherer, counter *panics.Counter, log *slog.Logger,
+) (*Servers, error) {
 	muxes := map[int]*http.ServeMux{}
 	names := map[int]string{}
 	muxOf := func(port int, name string) *http.ServeMux {
@@ -47,7 +51,7 @@ func StartServers(c *Config, api, admin http.Handler, probes *Probes, gatherer p
 
 	s := &Servers{failed: make(chan error, len(muxes)+1)}
 	listen := func(name string, bind []string, port int, h http.Handler) (*HTTPServer, error) {
-		server, err := listenHTTP(name, bind, port, h, log, s.failed)
+		server, err := listenHTTP(name, bind, port, recovering(h, counter, log), log, s.failed)
 		if err != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			defer cancel()

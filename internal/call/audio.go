@@ -4,6 +4,8 @@ import (
 	"math"
 	"time"
 
+	"github.com/pion/rtp"
+
 	"github.com/livekit-connector/livekit-connector/media"
 )
 
@@ -39,7 +41,7 @@ type Network struct {
 // newLine makes the line to the phone. Its codec is Meta's choice, which for an outbound call comes with the answer.
 func (c *Call) newLine() *media.Line {
 	o := c.opts.Audio.ToPhone
-	o.Pacer, o.Mode, o.Codec = c.opts.Pacer, c.opts.Audio.Mode, c.opts.Meta.Codec()
+	o.Pacer, o.Mode, o.Codec, o.OnPanic = c.opts.Pacer, c.opts.Audio.Mode, c.opts.Meta.Codec(), c.silenced
 	return media.NewLine(c.opts.Meta, o)
 }
 
@@ -51,15 +53,33 @@ func (c *Call) hearPhone(room RoomLeg) {
 	if codec == media.CodecOpus && c.opts.Audio.Mode == media.ModeAuto && o.GainDB == 0 && !o.AGC {
 		r := media.NewRelay(room)
 		c.setToRoom(r, nil)
-		c.opts.Meta.SetSink(r)
+		c.opts.Meta.SetSink(&guarded{c: c, next: r})
 		return
 	}
-	o.Pacer, o.Mode, o.Codec = c.opts.Pacer, media.ModeTranscode, media.CodecOpus
+	o.Pacer, o.Mode, o.Codec, o.OnPanic = c.opts.Pacer, media.ModeTranscode, media.CodecOpus, c.silenced
 	l := media.NewLine(room, o)
 	c.setToRoom(nil, l)
 	source := l.AddSource("phone", media.SourceOptions{Codec: codec})
 	l.Open()
 	c.opts.Meta.SetSink(source)
+}
+
+// guarded is a writer on a goroutine of the connection to Meta: a panic ends the call, not the process.
+type guarded struct {
+	c    *Call
+	next media.Writer
+}
+
+func (g *guarded) WriteRTP(p *rtp.Packet) error {
+	defer g.caught()
+	return g.next.WriteRTP(p)
+}
+
+// caught is a method so that deferring it allocates nothing, once a packet.
+func (g *guarded) caught() {
+	if v := recover(); v != nil {
+		g.c.silenced(v)
+	}
 }
 
 func (c *Call) setToRoom(r *media.Relay, l *media.Line) {

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/media"
 )
 
@@ -112,6 +113,8 @@ type Options struct {
 	// Started is when the request that made the call arrived; zero means now.
 	Started time.Time
 	Logger  *slog.Logger
+	// Panics counts mistakes that ended the call; may be nil.
+	Panics *panics.Counter
 	// Observer hears of stages and of the end; may be nil.
 	Observer Observer
 }
@@ -337,6 +340,20 @@ func (c *Call) Run() error {
 	defer close(c.done)
 	defer c.overAtMeta()
 	c.log.Info("call started")
+	c.live()
+	c.report()
+	return c.endError()
+}
+
+func (c *Call) live() {
+	defer c.opts.Panics.Recover(panics.Call, c.log, func() {
+		c.broken()
+		select {
+		case <-c.told:
+		default:
+			close(c.told) // nobody else will
+		}
+	})
 	switch c.opts.Direction {
 	case Inbound:
 		c.runInbound()
@@ -346,8 +363,15 @@ func (c *Call) Run() error {
 		panic("call: internal error: call without a direction")
 	}
 	c.to(EventClosed)
-	c.report()
-	return c.endError()
+}
+
+// broken ends the call after a panic in one of its goroutines.
+func (c *Call) broken() { c.End(ReasonInternal, &panics.Error{Place: panics.Call}) }
+
+// silenced ends the call after a panic in what a packet or the pacer set off.
+func (c *Call) silenced(v any) {
+	c.opts.Panics.Caught(panics.Audio, c.log, v)
+	c.End(ReasonInternal, &panics.Error{Place: panics.Audio})
 }
 
 // to moves the call's state. A move that the state machine does not know is a broken invariant, except after the end.

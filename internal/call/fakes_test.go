@@ -66,6 +66,9 @@ func (s *script) did(ctx context.Context, format string, args ...any) error {
 			return context.Cause(ctx)
 		}
 	}
+	if errors.Is(err, errPanics) {
+		panic(err)
+	}
 	return err
 }
 

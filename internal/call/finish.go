@@ -6,12 +6,13 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 )
 
 // finish takes the call down in the order in which the callers notice it: silence, Meta, the room, the connection.
 func (c *Call) finish(s *seat) {
-	c.End(ReasonUnknown, nil) // has an effect after a panic only, which must get past the watch
+	c.End(ReasonUnknown, nil) // has an effect after a mistake only, which must get past the watch
 	end := c.endError()
 	before, _ := c.State()
 	c.to(EventEnd)
@@ -20,35 +21,48 @@ func (c *Call) finish(s *seat) {
 
 	var telling sync.WaitGroup
 	telling.Go(func() {
+		defer close(c.told)
+		defer c.opts.Panics.Recover(panics.Call, c.log, nil)
 		err := c.tellMeta(end.Reason, before)
 		c.mu.Lock()
 		c.endErr = err
 		c.mu.Unlock()
 		c.mark(StageTold)
-		close(c.told)
 		if err != nil {
 			c.log.Error("meta not told of the end", "reason", end.Reason.String(), "error", err)
 		}
 	})
+	defer telling.Wait()
 	<-s.ready
 	c.deafen()
+	c.leave(s, end)
+	c.disconnect()
+}
+
+// leave takes the participant out of the room, with a last word in its attributes.
+func (c *Call) leave(s *seat, end *EndError) {
+	defer c.opts.Panics.Recover(panics.Call, c.log, nil)
 	farewell := c.farewell(end)
 	c.noteAttributes(farewell)
-	if s.room != nil {
-		select {
-		case <-s.room.Done(): // there is no participant any more to say it of
-		default:
-			c.setAttributes(s, farewell)
-		}
-		if err := s.room.Leave(end.Reason.Departure()); err != nil {
-			c.log.Warn("room not left cleanly", "error", err)
-		}
-		c.mark(StageRoomLeft)
+	if s.room == nil {
+		return
 	}
+	select {
+	case <-s.room.Done(): // there is no participant any more to say it of
+	default:
+		c.setAttributes(s, farewell)
+	}
+	if err := s.room.Leave(end.Reason.Departure()); err != nil {
+		c.log.Warn("room not left cleanly", "error", err)
+	}
+	c.mark(StageRoomLeft)
+}
+
+func (c *Call) disconnect() {
+	defer c.opts.Panics.Recover(panics.Call, c.log, nil)
 	if err := c.opts.Meta.Close(); err != nil {
 		c.log.Warn("connection to meta not closed cleanly", "error", err)
 	}
-	telling.Wait()
 }
 
 // farewell is what the participant's attributes say when it leaves.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync/atomic"
 
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/media"
 )
 
@@ -70,8 +71,14 @@ type keyCounters struct {
 
 // passKeys lets keys go both ways, from now on until the legs are gone.
 func (c *Call) passKeys(room RoomLeg) {
-	c.opts.Meta.SetKeys(func(k media.Key) { c.keyFromPhone(room, k) })
-	room.OnKeys(c.keysForPhone)
+	c.opts.Meta.SetKeys(func(k media.Key) {
+		defer c.opts.Panics.Recover(panics.Call, c.log, c.broken)
+		c.keyFromPhone(room, k)
+	})
+	room.OnKeys(func(text string) {
+		defer c.opts.Panics.Recover(panics.Call, c.log, c.broken)
+		c.keysForPhone(text)
+	})
 }
 
 // keyFromPhone hands a key on to the room. It runs on the goroutine that reads Meta's packets, so it does not wait. Like

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 )
 
@@ -44,9 +45,13 @@ type seat struct {
 func (c *Call) runInbound() {
 	s := c.takeSeat()
 	var watch sync.WaitGroup
-	watch.Go(func() { c.watch(s) })
+	watch.Go(func() {
+		defer c.opts.Panics.Recover(panics.Call, c.log, c.broken)
+		c.watch(s)
+	})
 	defer watch.Wait()
 	defer c.finish(s)
+	defer c.opts.Panics.Recover(panics.Call, c.log, c.broken) // before the end, which has to be taken either way
 
 	ctx, cancel := context.WithDeadlineCause(c.ctx, c.opts.SetupDeadline, &EndError{Reason: ReasonSetupTimeout})
 	defer cancel()
@@ -169,6 +174,10 @@ func (c *Call) takeSeat() *seat {
 	s := &seat{ready: make(chan struct{})}
 	go func() {
 		defer close(s.ready)
+		defer c.opts.Panics.Recover(panics.Call, c.log, func() {
+			s.err = &panics.Error{Place: panics.Call}
+			c.broken()
+		})
 		ctx, cancel := context.WithTimeout(c.ctx, c.opts.Timeouts.Join)
 		defer cancel()
 		c.mark(StageJoining)

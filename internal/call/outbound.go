@@ -3,15 +3,21 @@ package call
 import (
 	"context"
 	"sync"
+
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 )
 
 // runOutbound: dialing, answer received, ringing, picked up, active, over.
 func (c *Call) runOutbound() {
 	s := c.takeSeat()
 	var watch sync.WaitGroup
-	watch.Go(func() { c.watch(s) })
+	watch.Go(func() {
+		defer c.opts.Panics.Recover(panics.Call, c.log, c.broken)
+		c.watch(s)
+	})
 	defer watch.Wait()
 	defer c.finish(s)
+	defer c.opts.Panics.Recover(panics.Call, c.log, c.broken) // as runInbound
 
 	ctx, cancel := context.WithDeadline(c.ctx, c.ringBy)
 	defer cancel()

@@ -62,6 +62,8 @@ const (
 	ReasonMaxDuration
 	// ReasonShutdown: the node is going down.
 	ReasonShutdown
+	// ReasonInternal: a mistake of the program, of which the log has the stack.
+	ReasonInternal
 )
 
 // Result is the class of a reason, for service level indicators: only server errors are ours.
@@ -129,6 +131,7 @@ var verdicts = [...]verdict{
 	ReasonLeftAlone:            {name: "left_alone", result: ResultSuccess},
 	ReasonMaxDuration:          {name: "max_duration", result: ResultSuccess},
 	ReasonShutdown:             {name: "shutdown", result: ResultSuccess},
+	ReasonInternal:             {name: "internal_error", result: ResultServerError},
 }
 
 // Reasons are all the values that a reason takes, for label sets.

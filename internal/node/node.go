@@ -19,12 +19,13 @@ import (
 
 	"github.com/livekit/protocol/livekit"
 	"github.com/livekit/psrpc"
-	"github.com/livekit/psrpc/pkg/middleware"
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/livekit-connector/livekit-connector/internal/call"
 	"github.com/livekit-connector/livekit-connector/internal/metaleg"
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/internal/roomleg"
 	"github.com/livekit-connector/livekit-connector/media"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
@@ -69,7 +70,9 @@ type Options struct {
 	// History says how long calls are remembered after their end; its zero value not at all.
 	History History
 	// Watcher hears of every call's course; may be nil.
-	Watcher    Watcher
+	Watcher Watcher
+	// Panics counts mistakes that ended a call or a request; may be nil.
+	Panics     *panics.Counter
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
 }
@@ -104,7 +107,7 @@ func New(opts Options) (*Node, error) {
 	}
 	n.calls, n.hangUp = context.WithCancelCause(context.Background())
 	server, err := connectorpb.NewConnectorInternalServer(n, opts.Bus,
-		psrpc.WithServerRPCInterceptors(middleware.WithServerRecovery())) // one request must not end everybody's call
+		psrpc.WithServerRPCInterceptors(n.recoverRequest)) // one request must not end everybody's call
 	if err != nil {
 		return nil, fmt.Errorf("serve the bus: %w", err)
 	}
@@ -238,9 +241,7 @@ func (n *Node) run(e *entry) {
 	n.table.put(id, e)
 	n.created(e)
 	n.tasks.Go(func() {
-		_ = e.call.Run() // the reason is reported by the call
-		n.over(e)
-		n.metrics.audio.ended(e.call)
+		n.live(e)
 		if e.untold() && !e.call.PreAccepted() {
 			n.table.drop(id) // Meta heard nothing from us: the offer may be accepted with a better token
 			return
@@ -249,14 +250,31 @@ func (n *Node) run(e *entry) {
 	})
 }
 
+// live is a call's life and the account of it. The call's place in the table is given back whatever happens.
+func (n *Node) live(e *entry) {
+	defer n.opts.Panics.Recover(panics.Call, n.log, nil)
+	_ = e.call.Run() // the reason is reported by the call
+	n.over(e)
+	n.metrics.audio.ended(e.call)
+}
+
+// recoverRequest answers for a handler that panics. Nothing of the panic goes over the bus.
+func (n *Node) recoverRequest(
+	ctx context.Context, req proto.Message, _ psrpc.RPCInfo, handle psrpc.ServerRPCHandler,
+) (resp proto.Message, err error) {
+	defer n.opts.Panics.Recover(panics.Bus, n.log, func() { resp, err = nil, psrpc.NewError(psrpc.Internal, &panics.Error{Place: panics.Bus}) })
+	return handle(ctx, req)
+}
+
 // abandon ends a call that Meta took under an ID that the table cannot hold for it.
 func (n *Node) abandon(e *entry, err error) error {
 	n.metrics.started(e.call)
 	e.call.End(call.ReasonShutdown, err)
 	n.tasks.Go(func() {
+		defer n.table.free()
+		defer n.opts.Panics.Recover(panics.Call, n.log, nil)
 		_ = e.call.Run()
 		n.metrics.audio.ended(e.call)
-		n.table.free()
 	})
 	return &setupError{end: err}
 }

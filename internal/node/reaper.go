@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/livekit-connector/livekit-connector/internal/call"
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 )
 
 // sweepEvery is how often calls are checked. A call is found left behind at most this long after its deadline.
@@ -27,6 +28,7 @@ func (n *Node) sweep() {
 // sweepOnce ends what is left behind. A call that already ends and does not get through with it cannot be ended again:
 // that is said once and counted.
 func (n *Node) sweepOnce(now time.Time, stuck map[*call.Call]bool) {
+	defer n.opts.Panics.Recover(panics.Sweeper, n.log, nil) // the next round sees the others
 	n.table.expire(now)
 	n.history.expire(now)
 	for _, e := range n.table.all() {

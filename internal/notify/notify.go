@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/livekit-connector/livekit-connector/internal/outbound"
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
 )
 
@@ -65,7 +66,9 @@ type Options struct {
 	// Queue is how many events may wait for one URL, those included that are being posted.
 	Queue int
 	// Transport makes the requests; nil is one of the Notifier's own.
-	Transport  http.RoundTripper
+	Transport http.RoundTripper
+	// Panics counts mistakes that cost an event; may be nil.
+	Panics     *panics.Counter
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
 }

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 )
 
 const (
@@ -78,12 +80,18 @@ func (r *receiver) queue(d *delivery) (outcome, bool) {
 // run delivers a call's events one after the other until none is left.
 func (r *receiver) run(callID string) {
 	for d := r.first(callID); d != nil; d = r.next(callID) {
-		o, err := r.deliver(d)
+		o, err := r.tryDeliver(d)
 		if o == abandoned {
 			r.abandon()
 		}
 		r.finish(d, o, err)
 	}
+}
+
+// tryDeliver is deliver, which must not end the process whatever it comes upon.
+func (r *receiver) tryDeliver(d *delivery) (o outcome, err error) {
+	defer r.opts.Panics.Recover(panics.Event, r.log, func() { o, err = failed, &panics.Error{Place: panics.Event} })
+	return r.deliver(d)
 }
 
 // abandon counts an event that was left at the end.

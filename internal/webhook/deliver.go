@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 )
 
 const (
@@ -55,6 +57,7 @@ func (f *forwards) work(to *forward) {
 
 // deliver is one try and what it came to; forwardRetried asks for another.
 func (f *forwards) deliver(to *forward, j *job) (outcome string) {
+	defer f.panics.Recover(panics.Webhook, f.log.With("delivery", j.id), func() { outcome = forwardFailed })
 	last := f.isClosing()
 	err := f.post(to, j)
 	j.tries++

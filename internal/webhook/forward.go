@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/livekit-connector/livekit-connector/internal/outbound"
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 )
 
@@ -57,6 +58,7 @@ type forwards struct {
 	working sync.WaitGroup
 
 	metrics *metrics
+	panics  *panics.Counter
 	log     *slog.Logger
 }
 
@@ -90,7 +92,7 @@ type job struct {
 }
 
 func newForwards(o *Options) *forwards {
-	f := &forwards{closing: make(chan struct{})}
+	f := &forwards{closing: make(chan struct{}), panics: o.Panics}
 	f.ctx, f.giveUp = context.WithCancel(context.Background())
 	for _, conf := range o.Forwards {
 		to := &forward{

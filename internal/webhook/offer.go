@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/internal/route"
 	"github.com/livekit-connector/livekit-connector/internal/rules"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
@@ -84,12 +85,7 @@ func (s *Server) noteForeign(ctx context.Context, e event) {
 
 // decide asks the rules. It returns false if they panic.
 func (s *Server) decide(ctx context.Context, e event) (d rules.Outcome, ok bool) {
-	defer func() {
-		if v := recover(); v != nil {
-			s.notePanic(ctx, e, v)
-			d, ok = rules.Outcome{}, false
-		}
-	}()
+	defer s.opts.Panics.Recover(panics.Webhook, s.log.With("callID", e.callID, "event", e.kind), func() { d, ok = rules.Outcome{}, false })
 	return s.opts.Decide(s.inbound(e)), true
 }
 
@@ -118,6 +114,9 @@ func (s *Server) accept(ctx context.Context, l *lane, e event, creds whatsapp.Cr
 	req := s.acceptRequest(e, creds, d)
 	answer := make(chan error, 1)
 	go func() { // ends within the limit, which is waited for
+		defer s.opts.Panics.Recover(panics.Webhook, s.log.With("callID", e.callID), func() {
+			answer <- &panics.Error{Place: panics.Webhook}
+		})
 		_, err := s.opts.Nodes.Start(ctx, req, e.received.Add(s.opts.SetupTimeout))
 		answer <- err
 	}()

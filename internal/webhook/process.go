@@ -3,8 +3,6 @@ package webhook
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -13,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/internal/route"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
@@ -32,12 +31,7 @@ const (
 
 // process does one event.
 func (s *Server) process(ctx context.Context, l *lane, e event) (o outcome) {
-	defer func() {
-		if v := recover(); v != nil {
-			s.notePanic(ctx, e, v)
-			o = outcomeFailed
-		}
-	}()
+	defer s.opts.Panics.Recover(panics.Webhook, s.log.With("callID", e.callID, "event", e.kind), func() { o = outcomeFailed })
 	switch e.kind {
 	case kindOffer:
 		return s.offer(ctx, l, e)
@@ -51,11 +45,6 @@ func (s *Server) process(ctx context.Context, l *lane, e event) (o outcome) {
 	default:
 		return s.report(ctx, e)
 	}
-}
-
-// notePanic logs a panic: its value may hold anything, its type and the stack do not.
-func (s *Server) notePanic(ctx context.Context, e event, v any) {
-	s.log.ErrorContext(ctx, "webhook panic", "callID", e.callID, "event", e.kind, "panic", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
 }
 
 // answer hands Meta's SDP answer to the call that was dialled, whoever dialled it. A call that is being dialled is waited

@@ -33,6 +33,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/internal/route"
 	"github.com/livekit-connector/livekit-connector/internal/rules"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
@@ -101,6 +102,8 @@ type Options struct {
 	Forwards []Forward
 	// ForwardTransport sends them. Nil means one of the Server's own.
 	ForwardTransport http.RoundTripper
+	// Panics counts mistakes that cost an event; may be nil.
+	Panics *panics.Counter
 	// Logger gets a line per event that did something. Nil discards.
 	Logger *slog.Logger
 	// Registerer gets the metrics. Nil keeps them unregistered.

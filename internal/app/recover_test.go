@@ -1,0 +1,62 @@
+package app
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+
+	"github.com/livekit-connector/livekit-connector/internal/panics"
+)
+
+func TestAPanicOfAHandlerReachesNobody(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	var log strings.Builder
+	h := http.NewServeMux()
+	h.HandleFunc("/early", func(http.ResponseWriter, *http.Request) { panic("hush") })
+	h.HandleFunc("/late", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "half an ans")
+		panic("hush")
+	})
+	h.HandleFunc("/fine", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "fine") })
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	failed := make(chan error, 1)
+	server, err := listenHTTP("api", []string{"127.0.0.1"}, 0, recovering(h, panics.NewCounter(registry), logger), slog.New(slog.DiscardHandler), failed)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, server.shutdown(context.Background())) }()
+
+	status, body := get(t, server.URL()+"/early")
+	require.Equal(t, http.StatusInternalServerError, status)
+	require.JSONEq(t, `{"code":"internal","msg":"internal error"}`, body)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL()+"/late", nil)
+	require.NoError(t, err)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	if res, err := client.Do(req); err == nil {
+		_, err = io.ReadAll(res.Body)
+		require.Error(t, err, "half an answer must not be taken for a whole")
+		res.Body.Close()
+	}
+	status, _ = get(t, server.URL()+"/fine")
+	require.Equal(t, http.StatusOK, status)
+	require.NotContains(t, log.String(), "hush")
+	require.Contains(t, log.String(), "recover_test.go", "the stack")
+	require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(`
+# HELP livekit_connector_panics_total Mistakes of the program that ended a request or a call, by where they were caught. Report each: the log has its stack.
+# TYPE livekit_connector_panics_total counter
+livekit_connector_panics_total{where="api"} 0
+livekit_connector_panics_total{where="audio"} 0
+livekit_connector_panics_total{where="bus"} 0
+livekit_connector_panics_total{where="call"} 0
+livekit_connector_panics_total{where="event"} 0
+livekit_connector_panics_total{where="http"} 2
+livekit_connector_panics_total{where="probe"} 0
+livekit_connector_panics_total{where="sweeper"} 0
+livekit_connector_panics_total{where="webhook"} 0
+`)))
+}
