@@ -125,6 +125,9 @@ func newWorld(t *testing.T, o worldOptions) *world {
 		if t.Failed() || os.Getenv("SHOW_LOG") != "" {
 			t.Logf("connector's log:\n%s", w.log)
 		}
+		if !c.LogPII { // after the end, so that all of it was written
+			requireDiscreet(t, w.log.String(), w.livekit.APISecret())
+		}
 	})
 	w.labelled(func() { w.app, err = app.New(c, app.Options{Logger: log, Registry: w.registry}) })
 	require.NoError(t, err)
