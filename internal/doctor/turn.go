@@ -1,0 +1,113 @@
+package doctor
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/pion/logging"
+	"github.com/pion/turn/v5"
+)
+
+// turnTimeout bounds one server.
+const turnTimeout = 5 * time.Second
+
+// turn asks each server for a relayed address, and gives it back.
+func (e *examination) turn(ctx context.Context) []Line {
+	if len(e.o.RTC.TURN) == 0 {
+		return one(skipped("rtc.ice_servers has no TURN server; none is needed where UDP gets out"))
+	}
+	lines := make([]Line, len(e.o.RTC.TURN))
+	done := make(chan struct{})
+	for i, t := range e.o.RTC.TURN {
+		go func() {
+			lines[i] = e.tryTURN(ctx, t)
+			done <- struct{}{}
+		}()
+	}
+	for range lines {
+		<-done
+	}
+	return lines
+}
+
+func (e *examination) tryTURN(ctx context.Context, t TURN) Line {
+	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
+	defer cancel()
+	relay, err := e.allocate(ctx, t)
+	switch {
+	case err == nil:
+		return good("%s relays from %s", t.URL, relay)
+	case strings.Contains(err.Error(), "401"), strings.Contains(err.Error(), "Unauthorized"), strings.Contains(err.Error(), "400"):
+		return failed(t.URL+" refuses username and credential", "copy both anew into rtc.ice_servers; credentials that end (REST API) need a fresh pair")
+	case strings.Contains(err.Error(), "486"):
+		return failed(t.URL+": the quota of this user is used up (486)", "raise the server's quota per user: each call takes an allocation")
+	case certificateProblem(err) != "":
+		return failed(fmt.Sprintf("%s: its certificate is refused: %s", t.URL, certificateProblem(err)), "renew it, or use the name that it is for")
+	default:
+		return failed(fmt.Sprintf("%s gives no address: %s", t.URL, cause(err)), "start it, open the way to it, or mend its URL in rtc.ice_servers")
+	}
+}
+
+// allocate returns the relayed address.
+func (e *examination) allocate(ctx context.Context, t TURN) (net.Addr, error) {
+	conn, server, err := e.reach(ctx, t.URL)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	quiet := logging.NewDefaultLoggerFactory()
+	quiet.DefaultLogLevel = logging.LogLevelDisabled
+	client, err := turn.NewClient(&turn.ClientConfig{
+		TURNServerAddr: server, Conn: conn, Username: t.Username, Password: t.Password, LoggerFactory: quiet, RTO: 300 * time.Millisecond,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	if err = client.Listen(); err != nil {
+		return nil, err
+	}
+	relay, err := client.AllocateWithContext(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer relay.Close()
+	return relay.LocalAddr(), nil
+}
+
+// reach opens what a URL asks for: UDP, TCP or TLS (RFC 7065).
+func (e *examination) reach(ctx context.Context, text string) (net.PacketConn, string, error) {
+	scheme, rest, ok := strings.Cut(text, ":")
+	if !ok {
+		return nil, "", errors.New("no URL of a TURN server")
+	}
+	address, query, _ := strings.Cut(rest, "?")
+	host, port, err := net.SplitHostPort(address)
+	if err != nil { // without a port
+		host, port = strings.Trim(address, "[]"), "3478"
+		if scheme == "turns" {
+			port = "5349"
+		}
+	}
+	server := net.JoinHostPort(host, port)
+	if scheme == "turn" && query != "transport=tcp" {
+		var udp net.PacketConn
+		udp, err = net.ListenPacket("udp", ":0") //nolint:noctx // a local bind returns at once
+		return udp, server, err
+	}
+	var conn net.Conn
+	if scheme == "turns" {
+		conn, err = (&tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: e.o.system.roots()}}).DialContext(ctx, "tcp", server)
+	} else {
+		conn, err = (&net.Dialer{}).DialContext(ctx, "tcp", server)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	return turn.NewSTUNConn(conn), server, nil
+}
