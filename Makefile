@@ -139,6 +139,16 @@ bench-once: deps livekit-server ## The benchmark with two calls, in half a minut
 	cd bench/reference && go vet ./...
 	$(CACHE)/bench/bench density --busy --calls 2 --warmup 1s --interval 3s --profile 1s
 
+# Half an hour of calls that come and go, on a machine that does nothing else; DURATION=60s shows that it works. docs/soak.md
+# tells more. SOAK="--publish docs" puts the result there. It ends by itself, whatever happens.
+.PHONY: soak
+DURATION ?= 30m
+SOAK ?=
+soak: build livekit-server ## Calls that come and go for DURATION (30m): does anything grow?
+	@mkdir -p $(CACHE)/bench
+	go build -o $(CACHE)/bench/bench ./bench
+	$(CACHE)/bench/bench soak --duration $(DURATION) $(SOAK)
+
 # A Python with the package pesq, for the benchmark only. Without it the benchmark measures STOI alone.
 PESQ := $(CACHE)/pesq/bin/python
 .PHONY: pesq

@@ -71,7 +71,7 @@ func command() *cli.Command {
 			}
 		}
 	}
-	cmd.Commands = append(cmd.Commands, all)
+	cmd.Commands = append(cmd.Commands, all, soakCommand())
 	return cmd
 }
 

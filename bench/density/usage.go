@@ -1,20 +1,17 @@
 package density
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
-)
 
-// ticksPerSecond is the unit of CPU times in /proc on every Linux that Go runs on (USER_HZ).
-const ticksPerSecond = 100
+	"github.com/livekit-connector/livekit-connector/bench/proc"
+)
 
 // usage is what a process and its machine had used up at one moment.
 type usage struct {
@@ -37,40 +34,24 @@ type usage struct {
 // measure looks at the bridge, at livekit-server and at this process.
 func measure(ctx context.Context, b *bridge, server int) (u usage, err error) {
 	// Metrics first: answering takes CPU time, which shall not count into the interval that begins here.
-	metrics, err := scrape(ctx, b.Debug+"/metrics")
+	metrics, err := proc.Scrape(ctx, b.Debug+"/metrics")
 	if err != nil {
 		return u, err
 	}
 	u = usage{at: time.Now(), metrics: metrics}
 	var errs [7]error
-	u.cpu, errs[0] = cpuTime(b.pid)
+	u.cpu, errs[0] = proc.CPUTime(b.pid)
 	u.waited, u.threads, errs[1] = waitTime(b.pid)
-	u.resident, errs[2] = residentMemory(b.pid)
-	u.files, u.sockets, errs[3] = openFiles(b.pid)
+	u.resident, errs[2] = proc.ResidentMemory(b.pid)
+	u.files, u.sockets, errs[3] = proc.OpenFiles(b.pid)
 	u.busy, errs[4] = busyTimes()
-	u.load, errs[5] = cpuTime(os.Getpid())
-	u.server, errs[6] = cpuTime(server)
+	u.load, errs[5] = proc.CPUTime(os.Getpid())
+	u.server, errs[6] = proc.CPUTime(server)
 	u.load += u.server
 	if err = errors.Join(errs[:]...); err != nil {
 		return u, fmt.Errorf("read usage: %w", err)
 	}
 	return u, nil
-}
-
-// cpuTime is utime+stime of /proc/PID/stat (proc(5)), which counts in hundredths of a second.
-func cpuTime(pid int) (time.Duration, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	// The name, field 2, may hold anything, parentheses too.
-	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
-	if len(fields) < 13 {
-		return 0, errors.New("stat is too short")
-	}
-	user, err1 := strconv.ParseInt(fields[11], 10, 64)
-	system, err2 := strconv.ParseInt(fields[12], 10, 64)
-	return time.Duration(user+system) * time.Second / ticksPerSecond, errors.Join(err1, err2)
 }
 
 // waitTime sums the second field of each thread's schedstat: time spent waiting on a run queue.
@@ -97,34 +78,6 @@ func waitTime(pid int) (waited time.Duration, threads int, err error) {
 	return waited, len(files), nil
 }
 
-func residentMemory(pid int) (int64, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(data)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kb, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			return kb << 10, err
-		}
-	}
-	return 0, errors.New("status has no VmRSS")
-}
-
-func openFiles(pid int) (files, sockets int, err error) {
-	folder := fmt.Sprintf("/proc/%d/fd", pid)
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		return 0, 0, err
-	}
-	for _, e := range entries {
-		if target, err := os.Readlink(filepath.Join(folder, e.Name())); err == nil && strings.HasPrefix(target, "socket:") {
-			sockets++
-		}
-	}
-	return len(entries), sockets, nil
-}
-
 // busyTimes reads /proc/stat: all but idle and iowait, by CPU.
 func busyTimes() (busy []time.Duration, err error) {
 	data, err := os.ReadFile("/proc/stat")
@@ -146,36 +99,7 @@ func busyTimes() (busy []time.Duration, err error) {
 				ticks += n
 			}
 		}
-		busy = append(busy, time.Duration(ticks)*time.Second/ticksPerSecond)
+		busy = append(busy, time.Duration(ticks)*time.Second/proc.TicksPerSecond)
 	}
 	return busy, nil
-}
-
-// scrape reads metrics in Prometheus' text format.
-func scrape(ctx context.Context, url string) (map[string]float64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return nil, err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("scrape metrics: %w", err)
-	}
-	defer res.Body.Close()
-	all := make(map[string]float64)
-	scanner := bufio.NewScanner(res.Body)
-	for scanner.Scan() {
-		line := scanner.Text()
-		at := strings.LastIndexByte(line, ' ')
-		if at < 0 || line[0] == '#' {
-			continue
-		}
-		if v, err := strconv.ParseFloat(line[at+1:], 64); err == nil {
-			all[line[:at]] = v
-		}
-	}
-	if err := scanner.Err(); err != nil {
-		return nil, fmt.Errorf("scrape metrics: %w", err)
-	}
-	return all, nil
 }

@@ -1,0 +1,11 @@
+package soak
+
+import (
+	"os/exec"
+	"syscall"
+)
+
+// dieWithParent makes the kernel end a connector whose soak died without stopping it.
+func dieWithParent(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+}
