@@ -37,6 +37,8 @@ type shard struct {
 	wake  chan struct{} // holds one: the first line came
 
 	ticks, skipped atomic.Uint64
+	// visited is when lines were last looked at, or the first one came, in nanoseconds since the Pacer's epoch.
+	visited atomic.Int64
 }
 
 // PacerStats counts since the Pacer was made.
@@ -76,6 +78,18 @@ func (p *Pacer) Stats() PacerStats {
 	return st
 }
 
+// Stall is how long the lines have not been looked at, of the shard that is the furthest behind; zero without lines. They
+// are every FrameDuration, so a long time says that the process does not work any more. Safe to call from any goroutine.
+func (p *Pacer) Stall() time.Duration {
+	var longest time.Duration
+	for _, s := range p.shards {
+		if s.lines.Load() > 0 {
+			longest = max(longest, p.now()-time.Duration(s.visited.Load()))
+		}
+	}
+	return longest
+}
+
 // now is the time that lines and deadlines share.
 func (p *Pacer) now() time.Duration { return time.Since(p.epoch) }
 
@@ -92,6 +106,9 @@ func (p *Pacer) add(l *Line) (remove func()) {
 	}
 	next = append(next, l)
 	slot.Store(&next)
+	if s.lines.Load() == 0 {
+		s.visited.Store(int64(p.now()))
+	}
 	if s.lines.Add(1) == 1 {
 		select {
 		case s.wake <- struct{}{}:
@@ -165,6 +182,7 @@ func (s *shard) nextUsed(n int64) int64 {
 // visit lets the due lines of slot n send what they owe.
 func (s *shard) visit(n int64, now time.Duration) {
 	s.ticks.Add(1)
+	s.visited.Store(int64(now))
 	lines := s.slots[n%slotsPerTick].Load()
 	if lines == nil {
 		return

@@ -51,6 +51,24 @@ func TestPacerKeepsTimeForHours(t *testing.T) {
 	})
 }
 
+func TestPacerSaysThatItStandsStill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := media.NewPacer(1)
+		time.Sleep(time.Hour) // fake time
+		require.Zero(t, p.Stall(), "nothing to do is no stall")
+		l := media.NewLine(&countWriter{}, media.LineOptions{Pacer: p})
+		defer l.Close()
+		l.Open()
+		require.Zero(t, p.Stall(), "what came just now was never due")
+		time.Sleep(time.Minute) // fake time
+		synctest.Wait()
+		require.LessOrEqual(t, p.Stall(), media.FrameDuration)
+		p.Close()
+		time.Sleep(time.Minute) // fake time
+		require.GreaterOrEqual(t, p.Stall(), time.Minute)
+	})
+}
+
 func TestPacerCatchesUpAfterAStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := media.NewPacer(1)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -43,6 +42,11 @@ func main() {
 
 // run does what the command line asks and returns the exit code.
 func run(args []string, env app.Env, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "drain" {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+		defer stop()
+		return drainCommand(ctx, args[1:], env, stdout, stderr)
+	}
 	if len(args) > 0 && args[0] == "rules" {
 		return rulesCommand(args[1:], env, stdout, stderr)
 	}
@@ -109,7 +113,12 @@ func preflight(c *app.Config) error {
 func serve(c *app.Config, stderr io.Writer) int {
 	log := app.NewLogger(c, stderr)
 	sdklog.SetGlobal(log) // before anything uses the SDK
-	if err := preflight(c); err != nil {
+	stops, reload := twoSignals(log), reloads()
+	outliveReaders()
+	if stopped, err := preflightUnless(c, stops); stopped != nil {
+		log.Info("stopped while starting", "signal", stopped.String())
+		return exitOK
+	} else if err != nil {
 		log.Error("cannot start", "error", err)
 		return exitLiveKit
 	}
@@ -119,12 +128,12 @@ func serve(c *app.Config, stderr io.Writer) int {
 		log.Error("cannot start", "error", err)
 		return exitFailed
 	}
-	connector, err := app.New(*c, app.Options{Logger: log, Registry: registry, Reload: reloads()})
+	connector, err := app.New(*c, app.Options{Logger: log, Registry: registry, Reload: reload})
 	if err != nil {
 		log.Error("cannot start", "error", err)
 		return exitFailed
 	}
-	err = connector.Run(context.Background(), twoSignals(log))
+	err = connector.Run(context.Background(), stops)
 	switch {
 	case err == nil:
 		return exitOK
@@ -135,28 +144,4 @@ func serve(c *app.Config, stderr io.Writer) int {
 		log.Error("stopped", "error", err)
 		return exitFailed
 	}
-}
-
-// reloads brings SIGHUP. It is taken where there are no rules to reload, too: by default it ends the process and its calls.
-func reloads() <-chan os.Signal {
-	received := make(chan os.Signal, 1)
-	signal.Notify(received, syscall.SIGHUP)
-	return received
-}
-
-// twoSignals passes the first two signals on, to drain and to hang up. The third ends the process here, so that it works
-// whatever the rest of it is stuck in.
-func twoSignals(log *slog.Logger) <-chan os.Signal {
-	received := make(chan os.Signal, 3)
-	signal.Notify(received, syscall.SIGTERM, syscall.SIGINT)
-	passed := make(chan os.Signal, 2)
-	go func() { // ends with the process
-		for range cap(passed) {
-			passed <- <-received
-		}
-		<-received
-		log.Error("third signal: calls are left as they are")
-		os.Exit(exitInterrupted)
-	}()
-	return passed
 }

@@ -88,6 +88,23 @@ func TestSIGHUPIsTaken(t *testing.T) {
 	require.Equal(t, syscall.SIGHUP, <-received)
 }
 
+// A LiveKit that takes connections and says nothing holds the start up for seconds. A signal need not wait for that.
+func TestSignalDuringTheStart(t *testing.T) {
+	asked := make(chan struct{})
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(asked)
+		<-r.Context().Done()
+	}))
+	defer silent.Close()
+	c := app.DefaultConfig()
+	c.WSURL, c.APIKey, c.APISecret = silent.URL, "key", "hunter2hunter2hunter2hunter2hunter2"
+	stops := make(chan os.Signal, 1)
+	go func() { <-asked; stops <- syscall.SIGTERM }()
+	stopped, err := preflightUnless(&c, stops)
+	require.NoError(t, err)
+	require.Equal(t, syscall.SIGTERM, stopped)
+}
+
 func TestConfigShowsHostsOnly(t *testing.T) {
 	code, stdout, stderr := do(complete("wss://lk.example.com"), "config", "--events.urls=https://example.com/hooks/hunter2,https://plain.example.com:8443",
 		"--webhook.forward=[{url: 'https://bot.example.com?key=hunter2', secret: hunter2, fields: [messages]}]")
@@ -101,7 +118,7 @@ func TestConfigShowsHostsOnly(t *testing.T) {
 func TestHelpListsEveryExitCode(t *testing.T) {
 	_, stdout, _ := do(nil, "--help")
 	_, codes, _ := strings.Cut(stdout, "Exit codes:")
-	for _, code := range []int{exitOK, exitFailed, exitUsage, exitLiveKit, exitRejected, exitUnmatched, exitInterrupted} {
+	for _, code := range []int{exitOK, exitFailed, exitUsage, exitLiveKit, exitRejected, exitUnmatched, exitCallsLeft, exitInterrupted} {
 		require.Regexp(t, fmt.Sprintf(`\b%d\b`, code), codes)
 	}
 }

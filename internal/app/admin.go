@@ -13,6 +13,7 @@ import (
 func (a *App) adminMux(gatherer prometheus.Gatherer) *http.ServeMux {
 	mux := http.NewServeMux()
 	a.probes.Register(mux)
+	a.draining.register(mux)
 	RegisterMetrics(mux, gatherer)
 	registerProfiles(mux)
 	registerLogLevel(mux, a.log)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"net/url"
 	"os"
 	"runtime"
@@ -24,8 +23,8 @@ import (
 	"github.com/livekit-connector/livekit-connector/internal/metaleg"
 	"github.com/livekit-connector/livekit-connector/internal/node"
 	"github.com/livekit-connector/livekit-connector/internal/panics"
-	"github.com/livekit-connector/livekit-connector/internal/roomleg"
 	"github.com/livekit-connector/livekit-connector/internal/rules"
+	"github.com/livekit-connector/livekit-connector/internal/tracing"
 	"github.com/livekit-connector/livekit-connector/media"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
@@ -55,10 +54,13 @@ type App struct {
 	log     *slog.Logger
 	probes  *Probes
 	numbers *numbers
+	tracer  *tracing.Tracer // nil without tracing
 	panics  *panics.Counter
 	rules   *rules.File // nil without a rules file
 	node    *node.Node
 	servers *Servers
+	// draining is asked for by signals and at the admin port.
+	draining *draining
 	// closers take down what New built, last built first.
 	closers []closer
 }
@@ -75,13 +77,16 @@ func (a *App) onClose(name string, f func() error) {
 
 // New builds a connector and opens its ports. After an error nothing is left open. After success Run must be called.
 func New(c Config, opts Options) (_ *App, err error) {
-	a := &App{config: c, log: opts.Logger, probes: NewProbes(), numbers: newNumbers(&c.WhatsApp, opts.Logger)}
+	a := &App{config: c, log: opts.Logger, probes: NewProbes(opts.Logger), numbers: newNumbers(&c.WhatsApp, opts.Logger)}
 	a.panics = panics.NewCounter(opts.Registry)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
 		}
 	}()
+	if err = a.startTracing(); err != nil {
+		return nil, err
+	}
 	pacer := media.NewPacer(runtime.GOMAXPROCS(0))
 	a.onClose("pacer", func() error { pacer.Close(); return nil })
 
@@ -113,14 +118,15 @@ func New(c Config, opts Options) (_ *App, err error) {
 		StatusesSeen: c.Webhook.sees, Recording: c.WhatsApp.Recording.capture(), Transcription: c.WhatsApp.Transcription.capture(),
 		PermissionRequest: c.WhatsApp.PermissionRequest.text(),
 		NumberAttributes:  c.Participant.PhoneNumberAttributes, History: c.CallHistory.history(), Watcher: watcher, Panics: a.panics,
-		Registerer: opts.Registry, Logger: a.logOf(logs.Node),
+		Registerer: opts.Registry, Tracer: a.tracer, Logger: a.logOf(logs.Node),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the node: %w", err)
 	}
 	a.onClose("node", func() error { a.node.Close(); return nil })
+	a.draining = newDraining(a.node, opts.Registry, a.log)
 
-	client, err := connectorpb.NewConnectorInternalClient(bus)
+	client, err := connectorpb.NewConnectorInternalClient(bus, a.tracer.ClientOptions()...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the bus: %w", err)
 	}
@@ -135,7 +141,7 @@ func New(c Config, opts Options) (_ *App, err error) {
 		return nil, err
 	}
 
-	a.addChecks()
+	a.addChecks(pacer)
 	if a.servers, err = StartServers(&c, handler, a.adminMux(opts.Registry), a.probes, opts.Registry, a.panics, a.log); err != nil {
 		return nil, fmt.Errorf("open the ports: %w", err)
 	}
@@ -155,7 +161,7 @@ func (a *App) Node() *node.Node { return a.node }
 
 // Run serves until ctx ends, a signal comes or a server fails, and takes everything down before it returns. The first
 // signal drains: no new calls, live ones go on for at most drain_timeout. The second hangs up. The end of ctx hangs up
-// at once.
+// at once. The error tells of calls that did not end in time, too.
 func (a *App) Run(ctx context.Context, signals <-chan os.Signal) error {
 	defer tuneCollector()()
 	a.probes.Started()
@@ -167,45 +173,9 @@ func (a *App) Run(ctx context.Context, signals <-chan os.Signal) error {
 	case s := <-signals:
 		a.drain(ctx, s, signals)
 	}
-	a.hangUp()
-	err := errors.Join(failed, a.close())
+	err := errors.Join(failed, a.hangUp(), a.close())
 	a.log.Info("connector stopped")
 	return err
-}
-
-// drain waits for the live calls to end by themselves, until drain_timeout, another signal or the end of ctx.
-func (a *App) drain(ctx context.Context, s os.Signal, signals <-chan os.Signal) {
-	ctx, cancel := context.WithTimeout(ctx, a.config.DrainTimeout)
-	defer cancel()
-	a.log.Info("draining: no new calls", "signal", s.String(), "calls", a.node.Calls(), "timeout", a.config.DrainTimeout)
-	drained := make(chan error, 1)
-	go func() { drained <- a.node.Drain(ctx) }()
-	progress := time.NewTicker(10 * time.Second)
-	defer progress.Stop()
-	for {
-		select {
-		case err := <-drained:
-			if err != nil {
-				a.log.Warn("calls are left after drain_timeout", "calls", a.node.Calls())
-			}
-			return
-		case <-signals:
-			a.log.Warn("second signal: hanging up", "calls", a.node.Calls())
-			cancel()
-			a.log.Debug("drain given up", "error", <-drained)
-			return
-		case <-progress.C:
-			a.log.Info("draining", "calls", a.node.Calls())
-		}
-	}
-}
-
-func (a *App) hangUp() {
-	ctx, cancel := context.WithTimeout(context.Background(), hangUpTimeout)
-	defer cancel()
-	if err := a.node.HangUpAll(ctx); err != nil {
-		a.log.Error("calls did not end in time", "calls", a.node.Calls(), "error", err)
-	}
 }
 
 // close takes down in reverse order what New built.
@@ -224,7 +194,7 @@ func (a *App) newGraph(reg prometheus.Registerer) (*whatsapp.Client, error) {
 	m := newGraphMetrics(reg)
 	client, err := whatsapp.NewClient(whatsapp.Options{
 		BaseURL: a.config.WhatsApp.GraphURL, Versions: a.config.WhatsApp.APIVersions, Logger: a.logOf(logs.Graph),
-		AttemptTimeout: a.config.WhatsApp.RequestTimeout, OnRequest: m.observe, Renew: a.numbers.Renew,
+		AttemptTimeout: a.config.WhatsApp.RequestTimeout, OnRequest: m.observe, Begin: a.traceGraph(), Renew: a.numbers.Renew,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the graph client: %w", err)
@@ -238,7 +208,7 @@ func (a *App) newAPI(
 	o := api.Options{
 		Client: client, Registry: a.node, Keys: keys, AllowEmptyGrants: a.config.AllowEmptyGrants, Cluster: node.Cluster,
 		CheckVersion: a.checkVersion,
-		Draining:     a.node.Draining, Panics: a.panics, Logger: a.logOf(logs.API), Registerer: reg,
+		Draining:     a.node.Draining, Panics: a.panics, Tracer: a.tracer, Logger: a.logOf(logs.API), Registerer: reg,
 	}
 	if len(a.config.WhatsApp.Numbers) > 0 {
 		o.Credentials, o.Permissions = a.numbers.Credentials, a.permissions(graph)
@@ -263,28 +233,6 @@ func versionProblem(err error) error {
 		return errors.New(strings.TrimPrefix(err.Error(), whatsapp.ErrVersion.Error()+": "))
 	}
 	return err
-}
-
-// addChecks says what a node needs to take new calls.
-func (a *App) addChecks() {
-	a.probes.AddReady("draining", func(context.Context) error {
-		if a.node.Draining() {
-			return fmt.Errorf("draining, %d calls left", a.node.Calls())
-		}
-		return nil
-	})
-	a.probes.AddReady("capacity", func(context.Context) error {
-		if a.node.Full() {
-			return fmt.Errorf("%d calls of max_active_calls %d", a.node.Calls(), a.config.MaxActiveCalls)
-		}
-		return nil
-	})
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment} // one connection for all probes
-	a.onClose("probes' connection", func() error { transport.CloseIdleConnections(); return nil })
-	client := &http.Client{Transport: transport}
-	a.probes.AddReady("livekit", func(ctx context.Context) error {
-		return roomleg.VerifyAccess(ctx, client, a.config.HTTPURL(), a.config.APIKey, a.config.APISecret.Reveal())
-	})
 }
 
 func timeouts(c *Config) call.Timeouts {

@@ -3,6 +3,9 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"sync"
 	"time"
@@ -10,28 +13,44 @@ import (
 	"github.com/livekit-connector/livekit-connector/internal/logs"
 )
 
-// probeTimeout bounds all the checks of one probe. Kubernetes gives up after a second if nobody tells it otherwise, but
-// a slow answer with the reason still helps a person.
-const probeTimeout = 2 * time.Second
+// How checks are asked. Kubernetes gives up on a probe after a second if nobody tells it otherwise, so the answer with its
+// reason comes before that, whatever the checks do.
+const (
+	probeAnswer = 900 * time.Millisecond
+	// remoteTimeout bounds a check that asks something outside of the process, which may go on while probes are answered.
+	remoteTimeout = 3 * time.Second
+	// remoteKeep is how long what such a check found stands, so that many probes are one request.
+	remoteKeep = 3 * time.Second
+	// remoteStale is how old it may be while the next one is under way.
+	remoteStale = 10 * time.Second
+)
 
 // Probes answers /livez, /readyz and /startupz.
 //
 // Alive means: do not restart me. Only the process's own machinery counts, never LiveKit, Redis or Meta: restarting us
 // does not mend them and would end calls. Ready means: send me new calls.
 type Probes struct {
-	mu      sync.Mutex
+	log    *slog.Logger
+	ctx    context.Context //nolint:containedctx // of the checks, which outlive the probes that ask
+	cancel context.CancelFunc
+	checks sync.WaitGroup
+
+	mu      sync.Mutex // guards all following fields
 	started bool
-	alive   []probe
-	ready   []probe
+	closed  bool
+	alive   []*check
+	ready   []*check
+	// unready holds the checks whose failure was logged.
+	unready map[string]bool
 }
 
-type probe struct {
-	name  string
-	check func(context.Context) error
+// NewProbes returns probes that say "alive" and "not started". Whoever made them calls Close. The log hears when /readyz
+// begins and ceases to fail.
+func NewProbes(log *slog.Logger) *Probes {
+	p := &Probes{log: log, unready: make(map[string]bool)}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	return p
 }
-
-// NewProbes returns probes that say "alive" and "not started".
-func NewProbes() *Probes { return &Probes{} }
 
 // Started makes /startupz succeed, and /readyz if its checks do.
 func (p *Probes) Started() {
@@ -40,74 +59,201 @@ func (p *Probes) Started() {
 	p.started = true
 }
 
-// AddAlive adds a check to /livez. It must not depend on anything outside of the process and must honour its context.
-func (p *Probes) AddAlive(name string, check func(context.Context) error) {
+// AddAlive adds a check to /livez. It must not depend on anything outside of the process.
+func (p *Probes) AddAlive(name string, run func(context.Context) error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.alive = append(p.alive, probe{name: name, check: check})
+	p.alive = append(p.alive, &check{name: name, run: run})
 }
 
-// AddReady adds a check to /readyz: draining, capacity, LiveKit. It must honour its context; its error is shown to whoever
-// asks, so it holds no secret.
-func (p *Probes) AddReady(name string, check func(context.Context) error) {
+// AddReady adds a check of the process itself to /readyz: draining, capacity. Its error is shown to whoever asks, so it
+// holds no secret.
+func (p *Probes) AddReady(name string, run func(context.Context) error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.ready = append(p.ready, probe{name: name, check: check})
+	p.ready = append(p.ready, &check{name: name, run: run})
+}
+
+// AddRemote adds a check of something outside of the process to /readyz. It must honour its context. What it found stands
+// for some seconds.
+func (p *Probes) AddRemote(name string, run func(context.Context) error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ready = append(p.ready, &check{name: name, run: run, keep: remoteKeep})
+}
+
+// Close ends the checks that are under way and waits for them, but not for one that hangs.
+func (p *Probes) Close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.cancel()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		p.checks.Wait()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(time.Second):
+	}
 }
 
 // Register adds the three paths to mux.
 func (p *Probes) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, r *http.Request) {
-		_, alive, _ := p.snapshot()
-		answer(w, r, true, alive)
+		p.mu.Lock()
+		alive := p.alive
+		p.mu.Unlock()
+		writeReport(w, p.ask(r.Context(), alive))
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		started, _, ready := p.snapshot()
-		answer(w, r, started, ready)
+		p.mu.Lock()
+		ready := p.ready
+		p.mu.Unlock()
+		found := p.ask(r.Context(), ready)
+		p.tell(found)
+		found["started"] = p.start()
+		writeReport(w, found)
 	})
-	mux.HandleFunc("GET /startupz", func(w http.ResponseWriter, r *http.Request) {
-		started, _, _ := p.snapshot()
-		answer(w, r, started, nil)
+	mux.HandleFunc("GET /startupz", func(w http.ResponseWriter, _ *http.Request) {
+		writeReport(w, map[string]finding{"started": p.start()})
 	})
 }
 
-func (p *Probes) snapshot() (started bool, alive, ready []probe) {
+func (p *Probes) start() finding {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.started, p.alive, p.ready
+	if !p.started {
+		return finding{Reason: "still starting"}
+	}
+	return finding{OK: true}
 }
 
-// report is the body of a probe: {"status":"ok"} or {"status":"failing","checks":{"capacity":"25 of 25 calls"}}.
-type report struct {
-	Status string            `json:"status"`
-	Checks map[string]string `json:"checks,omitempty"`
-}
-
-// answer runs the checks side by side and writes 200 or 503 with what failed.
-func answer(w http.ResponseWriter, r *http.Request, started bool, probes []probe) {
-	ctx, cancel := context.WithTimeout(r.Context(), probeTimeout)
+// ask runs the checks side by side.
+func (p *Probes) ask(ctx context.Context, checks []*check) map[string]finding {
+	ctx, cancel := context.WithTimeout(ctx, probeAnswer)
 	defer cancel()
-	results := make([]error, len(probes))
-	var wg sync.WaitGroup
-	for i, p := range probes {
-		wg.Go(func() { results[i] = p.check(ctx) })
+	results := make([]finding, len(checks))
+	var asked sync.WaitGroup
+	for i, c := range checks {
+		asked.Go(func() { results[i] = c.ask(ctx, p) })
 	}
-	wg.Wait()
-	failed := make(map[string]string)
-	if !started {
-		failed["started"] = "still starting"
+	asked.Wait()
+	found := make(map[string]finding, len(checks)+1)
+	for i, c := range checks {
+		found[c.name] = results[i]
 	}
-	for i, p := range probes {
-		if results[i] != nil {
-			failed[p.name] = logs.Mask(results[i].Error())
+	return found
+}
+
+// tell logs what has changed since the last probe.
+func (p *Probes) tell(found map[string]finding) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name, f := range found {
+		switch {
+		case !f.OK && !p.unready[name]:
+			p.unready[name] = true
+			p.log.Warn("not ready for new calls", "check", name, "reason", f.Reason)
+		case f.OK && p.unready[name]:
+			delete(p.unready, name)
+			p.log.Info("ready again", "check", name)
+		}
+	}
+}
+
+// check is one thing that a probe asks about.
+type check struct {
+	name string
+	run  func(context.Context) error
+	keep time.Duration // how long a result stands; zero: it is asked for each time
+
+	mu      sync.Mutex    // guards all following fields
+	running chan struct{} // closed when the run that is under way has ended; nil while there is none
+	last    finding
+	at      time.Time // of last
+}
+
+// ask returns what the check finds, or found a moment ago. Probes that come at the same time share one run. It is cut when
+// ctx ends, and goes on for whoever asks next.
+func (c *check) ask(ctx context.Context, p *Probes) finding {
+	c.mu.Lock()
+	if !c.at.IsZero() && time.Since(c.at) < c.keep {
+		defer c.mu.Unlock()
+		return c.last
+	}
+	if c.running == nil && !c.beginLocked(p) {
+		defer c.mu.Unlock()
+		return finding{Reason: "the process is going down"}
+	}
+	running := c.running
+	c.mu.Unlock()
+	select {
+	case <-running:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.last
+	case <-ctx.Done():
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.keep > 0 && !c.at.IsZero() && time.Since(c.at) < remoteStale {
+		return c.last
+	}
+	return finding{Reason: fmt.Sprintf("no answer within %v", probeAnswer), TookMS: probeAnswer.Milliseconds()}
+}
+
+// beginLocked starts a run, unless the probes are closed.
+func (c *check) beginLocked(p *Probes) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	running := make(chan struct{})
+	c.running = running
+	p.checks.Go(func() {
+		ctx, cancel := context.WithTimeoutCause(p.ctx, remoteTimeout, fmt.Errorf("no answer within %v", remoteTimeout))
+		defer cancel()
+		start := time.Now()
+		err := c.run(ctx)
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		f := finding{OK: err == nil, TookMS: time.Since(start).Milliseconds()}
+		if err != nil {
+			f.Reason = logs.Mask(err.Error())
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.last, c.at, c.running = f, time.Now(), nil
+		close(running)
+	})
+	return true
+}
+
+// finding is what a check found, as a probe's answer shows it.
+type finding struct {
+	OK     bool   `json:"ok"`
+	Reason string `json:"reason,omitempty"`
+	TookMS int64  `json:"took_ms"`
+}
+
+// writeReport answers 200, or 503 if a check failed.
+func writeReport(w http.ResponseWriter, found map[string]finding) {
+	report := struct {
+		Status string             `json:"status"`
+		Checks map[string]finding `json:"checks"`
+	}{"ok", found}
+	status := http.StatusOK
+	for _, f := range found {
+		if !f.OK {
+			report.Status, status = "failing", http.StatusServiceUnavailable
 		}
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	body := report{Status: "ok"}
-	if len(failed) > 0 {
-		body = report{Status: "failing", Checks: failed}
-		w.WriteHeader(http.StatusServiceUnavailable)
-	}
-	_ = json.NewEncoder(w).Encode(body)
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(report)
 }

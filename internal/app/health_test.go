@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -28,6 +29,28 @@ func get(t *testing.T, url string) (status int, body string) {
 	return resp.StatusCode, strings.TrimSpace(string(text))
 }
 
+func newProbes(t *testing.T) *Probes {
+	t.Helper()
+	p := NewProbes(slog.New(slog.DiscardHandler))
+	t.Cleanup(p.Close)
+	return p
+}
+
+// found is what a probe says of its checks: "" for one that is fine, else the reason.
+func found(t *testing.T, body string) map[string]string {
+	t.Helper()
+	var report struct {
+		Checks map[string]finding `json:"checks"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(body), &report), body)
+	checks := make(map[string]string)
+	for name, f := range report.Checks {
+		require.Equal(t, f.OK, f.Reason == "", body)
+		checks[name] = f.Reason
+	}
+	return checks
+}
+
 func startServers(t *testing.T, c *Config, probes *Probes) *Servers {
 	t.Helper()
 	registry := prometheus.NewRegistry()
@@ -47,7 +70,7 @@ func startServers(t *testing.T, c *Config, probes *Probes) *Servers {
 }
 
 func TestTheAPIsPort(t *testing.T) {
-	probes := NewProbes()
+	probes := newProbes(t)
 	full := errors.New("2 of 2 calls, the last to +15550001111")
 	var ready error
 	probes.AddReady("capacity", func(context.Context) error { return ready })
@@ -59,22 +82,24 @@ func TestTheAPIsPort(t *testing.T) {
 		do     func()
 		path   string
 		status int
-		body   string
+		checks map[string]string
 	}{
-		{func() {}, "/livez", 200, `{"status":"ok"}`},
-		{func() {}, "/startupz", 503, `{"status":"failing","checks":{"started":"still starting"}}`},
-		{func() {}, "/readyz", 503, `{"status":"failing","checks":{"started":"still starting"}}`},
-		{probes.Started, "/startupz", 200, `{"status":"ok"}`},
-		{func() {}, "/readyz", 200, `{"status":"ok"}`},
-		{func() { ready = full }, "/readyz", 503, `{"status":"failing","checks":{"capacity":"2 of 2 calls, the last to ***11"}}`},
-		{func() {}, "/livez", 200, `{"status":"ok"}`},
-		{func() {}, "/twirp/livekit.Connector/X", 200, "api /twirp/livekit.Connector/X"},
-		{func() {}, "/", 200, "api /"},
+		{func() {}, "/livez", 200, map[string]string{"loop": ""}},
+		{func() {}, "/startupz", 503, map[string]string{"started": "still starting"}},
+		{func() {}, "/readyz", 503, map[string]string{"started": "still starting", "capacity": ""}},
+		{probes.Started, "/startupz", 200, map[string]string{"started": ""}},
+		{func() {}, "/readyz", 200, map[string]string{"started": "", "capacity": ""}},
+		{func() { ready = full }, "/readyz", 503, map[string]string{"started": "", "capacity": "2 of 2 calls, the last to ***11"}},
+		{func() {}, "/livez", 200, map[string]string{"loop": ""}},
 	} {
 		step.do()
 		status, body := get(t, url+step.path)
 		require.Equal(t, step.status, status, step.path)
-		require.Equal(t, step.body, body, step.path)
+		require.Equal(t, step.checks, found(t, body), step.path)
+	}
+	for _, path := range []string{"/twirp/livekit.Connector/X", "/"} {
+		_, body := get(t, url+path)
+		require.Equal(t, "api "+path, body)
 	}
 	_, body := get(t, url+"/metrics")
 	require.Equal(t, "api /metrics", body, "not where the public may be")
@@ -85,11 +110,11 @@ func TestTheAPIsPort(t *testing.T) {
 func TestPortsOfTheirOwn(t *testing.T) {
 	c := &Config{BindAddresses: []string{"127.0.0.1"}, HealthPort: freePort(t)}
 	c.PrometheusPort = c.HealthPort
-	probes := NewProbes()
+	probes := newProbes(t)
 	probes.Started()
 	servers := startServers(t, c, probes)
 	_, body := get(t, servers.API.URL()+"/livez")
-	require.JSONEq(t, `{"status":"ok"}`, body, "a load balancer asks where the requests go")
+	require.JSONEq(t, `{"status":"ok","checks":{}}`, body, "a load balancer asks where the requests go")
 	_, body = get(t, servers.API.URL()+"/metrics")
 	require.Equal(t, "api /metrics", body)
 
@@ -102,12 +127,12 @@ func TestPortsOfTheirOwn(t *testing.T) {
 }
 
 func TestHealthcheckSaysWhy(t *testing.T) {
-	probes := NewProbes()
+	probes := newProbes(t)
 	probes.AddAlive("loop", func(context.Context) error { return errors.New("stuck for 1m") })
 	c := &Config{BindAddresses: []string{"127.0.0.1"}, HealthPort: freePort(t)}
 	require.ErrorContains(t, Healthcheck(t.Context(), c), "connection refused")
 	startServers(t, c, probes)
-	require.ErrorContains(t, Healthcheck(t.Context(), c), `"loop":"stuck for 1m"`)
+	require.ErrorContains(t, Healthcheck(t.Context(), c), `"reason":"stuck for 1m"`)
 	require.Error(t, Healthcheck(t.Context(), &Config{}))
 }
 
@@ -116,7 +141,7 @@ func TestAPortInUseIsNamed(t *testing.T) {
 	require.NoError(t, err)
 	defer taken.Close()
 	c := &Config{BindAddresses: []string{"127.0.0.1"}, PrometheusPort: taken.Addr().(*net.TCPAddr).Port}
-	_, err = StartServers(c, http.NotFoundHandler(), http.NotFoundHandler(), NewProbes(), prometheus.NewRegistry(), nil, slog.New(slog.DiscardHandler))
+	_, err = StartServers(c, http.NotFoundHandler(), http.NotFoundHandler(), newProbes(t), prometheus.NewRegistry(), nil, slog.New(slog.DiscardHandler))
 	require.ErrorContains(t, err, "listen for metrics")
 	require.ErrorContains(t, err, "address already in use")
 }
@@ -132,7 +157,7 @@ func freePort(t *testing.T) int {
 
 // A client may open a connection in reserve and never use it. Shutdown must not wait five seconds for that.
 func TestShutdownDoesNotWaitForUnusedConnections(t *testing.T) {
-	servers := startServers(t, &Config{BindAddresses: []string{"127.0.0.1"}}, NewProbes())
+	servers := startServers(t, &Config{BindAddresses: []string{"127.0.0.1"}}, newProbes(t))
 	conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(servers.API.Port())))
 	require.NoError(t, err)
 	defer conn.Close()
@@ -143,7 +168,7 @@ func TestShutdownDoesNotWaitForUnusedConnections(t *testing.T) {
 
 // One that was accepted just before the listener was closed is told of after the others are gone.
 func TestShutdownDoesNotWaitForAConnectionThatCameLast(t *testing.T) {
-	servers := startServers(t, &Config{BindAddresses: []string{"127.0.0.1"}}, NewProbes())
+	servers := startServers(t, &Config{BindAddresses: []string{"127.0.0.1"}}, newProbes(t))
 	near, far := net.Pipe()
 	defer far.Close()
 	servers.API.closeFresh()

@@ -11,19 +11,22 @@ import (
 	"strconv"
 )
 
-// Healthcheck asks the connector that runs on this machine with this configuration for /livez. The error says why it is
-// not alive.
+// Healthcheck asks the connector that runs on this machine with this configuration for /livez, at the health port if there
+// is one, else at the admin port, else at the API's. The error says why it is not alive.
 func Healthcheck(ctx context.Context, c *Config) error {
-	port := c.HealthPort
+	port, bind := c.HealthPort, c.BindAddresses
+	if port == 0 && c.Admin.Port != 0 {
+		port, bind = c.Admin.Port, c.Admin.BindAddresses
+	}
 	if port == 0 {
 		port = c.Port
 	}
 	if port == 0 {
-		return errors.New("ask for health: port is 0, so nobody knows where the connector listens")
+		return errors.New("ask for health: health_port, admin.port and port are 0, so nobody knows where the connector listens")
 	}
 	host := "127.0.0.1"
-	if len(c.BindAddresses) > 0 {
-		if addr, err := netip.ParseAddr(c.BindAddresses[0]); err == nil && !addr.IsUnspecified() {
+	if len(bind) > 0 {
+		if addr, err := netip.ParseAddr(bind[0]); err == nil && !addr.IsUnspecified() {
 			host = addr.String()
 		}
 	}

@@ -146,6 +146,9 @@ type Call struct {
 	// over ends when Meta said that the call is over, or when nothing of it is left.
 	over       context.Context //nolint:containedctx // as ctx
 	overAtMeta context.CancelFunc
+	// hurry ends when Meta is to be told of the end no longer: see GiveUp.
+	hurry  context.Context //nolint:containedctx // as ctx
+	giveUp context.CancelFunc
 
 	// Closed by the call's goroutine.
 	joined  chan struct{}
@@ -222,6 +225,7 @@ func New(ctx context.Context, opts Options) *Call {
 		attributes: map[string]string{},
 	}
 	c.over, c.overAtMeta = context.WithCancel(context.Background())
+	c.hurry, c.giveUp = context.WithCancel(context.Background())
 	if opts.Direction == Outbound {
 		c.state = StateDialing
 	}
@@ -287,6 +291,9 @@ func (c *Call) EndWith(r Reason, cause error, g Graph) {
 	c.End(r, cause)
 }
 
+// GiveUp has a call that ends try no longer to tell Meta so: the process goes down. Meta ends it when it hears no audio.
+func (c *Call) GiveUp() { c.giveUp() }
+
 // Err returns why the call ends or ended: an *EndError, or nil while it lives.
 func (c *Call) Err() error {
 	if c.ctx.Err() == nil {
@@ -339,6 +346,7 @@ func (c *Call) SetAnswer(ctx context.Context, sdp string) error {
 func (c *Call) Run() error {
 	defer close(c.done)
 	defer c.overAtMeta()
+	defer c.giveUp()
 	c.log.Info("call started")
 	c.live()
 	c.report()

@@ -211,3 +211,26 @@ func TestConnectionThatIsLostAtOnceWasUp(t *testing.T) {
 		})
 	}
 }
+
+// A process that goes down does not wait for a Meta that does not answer.
+func TestCallGivesUpTellingMeta(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		s.block["terminate"] = make(chan struct{})
+		close(s.connected)
+		c := begin(t, s, nil)
+		synctest.Wait()
+		c.End(call.ReasonShutdown, nil)
+		synctest.Wait()
+		select {
+		case <-c.Done():
+			t.Fatal("it did not try")
+		default:
+		}
+		start := time.Now()
+		c.GiveUp()
+		require.Equal(t, call.ReasonShutdown, ended(t, c))
+		require.Zero(t, time.Since(start))
+		require.ErrorIs(t, c.TerminateErr(), context.Canceled)
+	})
+}

@@ -87,6 +87,7 @@ func (c *Call) tellMeta(r Reason, before State) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), c.opts.Timeouts.Terminate)
 	defer cancel()
 	defer context.AfterFunc(c.over, cancel)()
+	defer context.AfterFunc(c.hurry, cancel)()
 	err := c.tellMetaByAny(ctx, before)
 	if c.over.Err() != nil {
 		return nil

@@ -27,6 +27,7 @@ import (
 	"github.com/livekit-connector/livekit-connector/internal/metaleg"
 	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/internal/roomleg"
+	"github.com/livekit-connector/livekit-connector/internal/tracing"
 	"github.com/livekit-connector/livekit-connector/media"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
@@ -72,7 +73,9 @@ type Options struct {
 	// Watcher hears of every call's course; may be nil.
 	Watcher Watcher
 	// Panics counts mistakes that ended a call or a request; may be nil.
-	Panics     *panics.Counter
+	Panics *panics.Counter
+	// Tracer follows requests into their calls; nil does not.
+	Tracer     *tracing.Tracer
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
 }
@@ -91,6 +94,7 @@ type Node struct {
 	calls   context.Context //nolint:containedctx // calls outlive the requests that make them
 	hangUp  context.CancelCauseFunc
 	closing chan struct{}  // ends the sweeper
+	swept   heartbeat      // of the sweeper
 	tasks   sync.WaitGroup // calls and the sweeper; a call takes its slot in the table before it is added
 }
 
@@ -107,7 +111,7 @@ func New(opts Options) (*Node, error) {
 	}
 	n.calls, n.hangUp = context.WithCancelCause(context.Background())
 	server, err := connectorpb.NewConnectorInternalServer(n, opts.Bus,
-		psrpc.WithServerRPCInterceptors(n.recoverRequest)) // one request must not end everybody's call
+		psrpc.WithServerRPCInterceptors(append(opts.Tracer.ServerInterceptors(), n.recoverRequest)...)) // one request must not end everybody's call
 	if err != nil {
 		return nil, fmt.Errorf("serve the bus: %w", err)
 	}
@@ -117,6 +121,7 @@ func New(opts Options) (*Node, error) {
 		return nil, fmt.Errorf("register on the bus: %w", err)
 	}
 	n.metrics.available.Set(1)
+	n.swept.start()
 	n.tasks.Go(n.sweep)
 	return n, nil
 }
@@ -124,38 +129,8 @@ func New(opts Options) (*Node, error) {
 // Calls is how many calls the node holds, those that are ending included.
 func (n *Node) Calls() int { return n.table.size() }
 
-// Draining says whether the node has stopped taking calls.
-func (n *Node) Draining() bool { return n.table.closed() }
-
 // Full says whether the node holds as many calls as it may.
 func (n *Node) Full() bool { return n.table.full() }
-
-// WaitEmpty waits until the node holds no call or ctx ends; then it returns the context's cause.
-func (n *Node) WaitEmpty(ctx context.Context) error { return n.table.waitEmpty(ctx) }
-
-// Drain stops taking calls and waits until none is left or ctx ends; then it returns the context's cause. Requests for
-// live calls go on being served.
-func (n *Node) Drain(ctx context.Context) error {
-	n.table.close()
-	n.metrics.available.Set(0)
-	return n.table.waitEmpty(ctx)
-}
-
-// HangUpAll ends every call, those included that are only being made: a dial that is with Meta is not cut off, because
-// nobody could hang up what came of it. It waits until none is left or ctx ends; then it returns the context's cause.
-func (n *Node) HangUpAll(ctx context.Context) error {
-	n.hangUp(&call.EndError{Reason: call.ReasonShutdown})
-	return n.Drain(ctx)
-}
-
-// Close ends all calls, waits for them and leaves the bus. Bounded by what the requests for calls and a call's teardown
-// are bounded by.
-func (n *Node) Close() {
-	_ = n.HangUpAll(context.Background()) // before tasks: a request that was admitted may still add one
-	close(n.closing)
-	n.tasks.Wait()
-	n.server.Shutdown()
-}
 
 // StartCall places or takes a call.
 func (n *Node) StartCall(ctx context.Context, req *connectorpb.StartCallRequest) (*connectorpb.StartCallResponse, error) {
@@ -253,6 +228,7 @@ func (n *Node) run(e *entry) {
 // live is a call's life and the account of it. The call's place in the table is given back whatever happens.
 func (n *Node) live(e *entry) {
 	defer n.opts.Panics.Recover(panics.Call, n.log, nil)
+	defer n.endTrace(e)
 	_ = e.call.Run() // the reason is reported by the call
 	n.over(e)
 	n.metrics.audio.ended(e.call)
@@ -273,6 +249,7 @@ func (n *Node) abandon(e *entry, err error) error {
 	n.tasks.Go(func() {
 		defer n.table.free()
 		defer n.opts.Panics.Recover(panics.Call, n.log, nil)
+		defer n.endTrace(e)
 		_ = e.call.Run()
 		n.metrics.audio.ended(e.call)
 	})

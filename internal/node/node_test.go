@@ -94,7 +94,7 @@ func TestCallThatIsBeingDialledIsHungUpToo(t *testing.T) {
 
 func TestDrainingNodeTakesNoCall(t *testing.T) {
 	s := newStand(t)
-	require.NoError(t, s.Drain(wait(t)))
+	s.RefuseCalls()
 	_, err := s.StartCall(wait(t), dialRequest())
 	requireCode(t, psrpc.ResourceExhausted, err)
 	require.Empty(t, s.asked)

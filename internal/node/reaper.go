@@ -1,6 +1,7 @@
 package node
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/livekit-connector/livekit-connector/internal/call"
@@ -21,9 +22,24 @@ func (n *Node) sweep() {
 			return
 		case now := <-t.C:
 			n.sweepOnce(now, stuck)
+			n.swept.beat()
 		}
 	}
 }
+
+// SweeperStall is how long ago the sweeper last got through all calls. It does so every second; a long time says that the
+// process does not work any more, whatever the reason.
+func (n *Node) SweeperStall() time.Duration { return n.swept.ago() }
+
+// heartbeat tells how long ago something happened last, by a clock that nobody sets.
+type heartbeat struct {
+	born time.Time
+	last atomic.Int64 // nanoseconds since born
+}
+
+func (h *heartbeat) start()             { h.born = time.Now() }
+func (h *heartbeat) beat()              { h.last.Store(int64(time.Since(h.born))) }
+func (h *heartbeat) ago() time.Duration { return time.Since(h.born) - time.Duration(h.last.Load()) }
 
 // sweepOnce ends what is left behind. A call that already ends and does not get through with it cannot be ended again:
 // that is said once and counted.

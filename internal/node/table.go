@@ -21,6 +21,8 @@ type entry struct {
 	// who is the caller in the room, rule the dispatch rule that took the call, if one did.
 	who  participant
 	rule string
+	// trace is the call in its request's trace; nothing in it without tracing.
+	trace callTrace
 	// observer hears what the call goes through.
 	observer *observer
 	// said is set once a Disconnect spoke of the call: the one that ended it, or the first one after it ended otherwise.
@@ -72,8 +74,8 @@ type table struct {
 	order []string
 	// slots counts admitted calls, those without an ID included.
 	slots int
-	// shut is set once no more calls are admitted.
-	shut bool
+	// shut is set while no more calls are admitted, final once that is for ever.
+	shut, final bool
 	// dialing holds a channel for every request that is with Meta and has no ID yet, closed when it has.
 	dialing map[chan struct{}]struct{}
 	// empty is closed when the last slot becomes free; nil while nobody waits for that.
@@ -103,19 +105,6 @@ func (t *table) admit() error {
 	}
 	t.slots++
 	return nil
-}
-
-// close admits no more calls: whoever was not admitted before never will be.
-func (t *table) close() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.shut = true
-}
-
-func (t *table) closed() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.shut
 }
 
 // free gives back a slot that no call came to use.
