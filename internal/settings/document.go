@@ -166,7 +166,12 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, key string) {
 		if val.Tag == "!!null" {
 			text = ""
 		}
-		v.SetMapIndex(reflect.ValueOf(k.Value).Convert(v.Type().Key()), reflect.ValueOf(text).Convert(v.Type().Elem()))
+		item := reflect.New(v.Type().Elem()).Elem()
+		if err := setScalar(item, text); err != nil {
+			d.problem(val, join(key, k.Value), "%s", err)
+			return
+		}
+		v.SetMapIndex(reflect.ValueOf(k.Value).Convert(v.Type().Key()), item)
 	})
 }
 

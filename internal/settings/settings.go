@@ -105,7 +105,7 @@ func (f Field) Type() string {
 		return "true|false"
 	case f.typ == durationType:
 		return "duration"
-	case f.typ.Kind() == reflect.Int:
+	case f.typ.Kind() == reflect.Int, f.typ.Kind() == reflect.Float64:
 		return "number"
 	case f.typ.Kind() == reflect.Slice && f.typ.Elem().Kind() == reflect.Struct, f.typ.Kind() == reflect.Map:
 		return "yaml"
@@ -179,14 +179,15 @@ func yamlName(sf reflect.StructField) string {
 
 func supported(t reflect.Type) bool {
 	switch t.Kind() {
-	case reflect.String, reflect.Bool, reflect.Int:
+	case reflect.String, reflect.Bool, reflect.Int, reflect.Float64:
 		return true
 	case reflect.Int64:
 		return t == durationType
 	case reflect.Slice:
 		return t.Elem().Kind() == reflect.String || t.Elem().Kind() == reflect.Struct
 	case reflect.Map:
-		return t.Key().Kind() == reflect.String && (t.Elem().Kind() == reflect.String || t.Elem().Kind() == reflect.Struct)
+		values := t.Elem().Kind()
+		return t.Key().Kind() == reflect.String && (values == reflect.String || values == reflect.Int || values == reflect.Struct)
 	default:
 		return false
 	}

@@ -31,6 +31,9 @@ type section struct {
 	On      bool          `yaml:"on" help:"A switch."`
 	List    []string      `yaml:"list" help:"A list."`
 	Servers []server      `yaml:"servers" help:"Servers."`
+
+	Share  float64        `yaml:"share" help:"A share."`
+	Counts map[string]int `yaml:"counts" help:"Counts."`
 }
 
 type server struct {
@@ -77,6 +80,21 @@ func TestLaterSourceWins(t *testing.T) {
 	require.Equal(t, settings.Origins{
 		"port": "--port", "name": "$OTHER_NAME", "deep.wait": "--deep.wait", "deep.on": "c.yaml:5", "deep.list": "$APP_DEEP_LIST",
 	}, origins)
+}
+
+func TestNumbers(t *testing.T) {
+	cfg, _, err := load(t, source{document: "deep:\n  share: 0.5\n  counts: {a: 1, b: 20}\n"})
+	require.NoError(t, err)
+	require.InDelta(t, 0.5, cfg.Deep.Share, 0)
+	require.Equal(t, map[string]int{"a": 1, "b": 20}, cfg.Deep.Counts)
+	cfg, _, err = load(t, source{args: []string{"--deep.share", ".75", "--deep.counts", "{c: 3}"}})
+	require.NoError(t, err)
+	require.InDelta(t, 0.75, cfg.Deep.Share, 0)
+	require.Equal(t, map[string]int{"c": 3}, cfg.Deep.Counts)
+	for _, wrong := range []string{"share: half", "share: .inf", "share: NaN", "counts: {a: 1.5}", "counts: 3"} {
+		_, _, err = load(t, source{document: "deep:\n  " + wrong + "\n"})
+		require.ErrorContains(t, err, "c.yaml:2", wrong)
+	}
 }
 
 func TestPreferredVariableWins(t *testing.T) {
@@ -213,6 +231,8 @@ deep:
         - x
       credential: '[redacted]'
       credential_file: ""
+  share: 0
+  counts: {}
 `, out.String())
 }
 

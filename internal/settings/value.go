@@ -3,6 +3,7 @@ package settings
 import (
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"strconv"
 	"strings"
@@ -53,7 +54,7 @@ func setYAMLText(v reflect.Value, text, where, key string) []error {
 	return d.problems
 }
 
-// setScalar sets a string, boolean, integer or duration. Its errors do not name the key and do not quote a Secret.
+// setScalar sets a string, boolean, number or duration. Its errors do not name the key and do not quote a Secret.
 func setScalar(v reflect.Value, text string) error {
 	switch {
 	case v.Type() == durationType:
@@ -73,7 +74,15 @@ func setScalar(v reflect.Value, text string) error {
 		default:
 			return fmt.Errorf("want true or false, got %s", quote(text))
 		}
-	case v.Kind() == reflect.Int:
+	default:
+		return setNumber(v, text)
+	}
+	return nil
+}
+
+func setNumber(v reflect.Value, text string) error {
+	switch v.Kind() {
+	case reflect.Int:
 		n, err := strconv.Atoi(text)
 		if errors.Is(err, strconv.ErrRange) {
 			return fmt.Errorf("%s is out of range", quote(text))
@@ -82,6 +91,12 @@ func setScalar(v reflect.Value, text string) error {
 			return fmt.Errorf("want a whole number, got %s", quote(text))
 		}
 		v.SetInt(int64(n))
+	case reflect.Float64:
+		f, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.IsInf(f, 0) || math.IsNaN(f) {
+			return fmt.Errorf("want a number such as 0.9, got %s", quote(text))
+		}
+		v.SetFloat(f)
 	default:
 		panic("settings: no scalar: " + v.Type().String())
 	}
