@@ -54,6 +54,7 @@ import (
 
 	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/internal/route"
+	"github.com/livekit-connector/livekit-connector/internal/tracing"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
 )
@@ -86,6 +87,8 @@ type Options struct {
 	Draining func() bool
 	// Permissions answers what Meta lets a business do towards a user. Nil means that no number is configured.
 	Permissions Permissions
+	// Tracer follows requests; nil does not.
+	Tracer *tracing.Tracer
 	// ProxyTarget is the livekit-server that gets everything which is not the connector's; http, https, ws or wss. Nil
 	// means that such requests are answered with 404.
 	ProxyTarget *url.URL
@@ -108,6 +111,7 @@ type Server struct {
 	maxBodyBytes int64
 	metrics      *metrics
 	panics       *panics.Counter
+	tracer       *tracing.Tracer // may be nil
 	twirp        http.Handler
 	reader       *reader
 	proxy        *proxy // nil when nothing is proxied
@@ -140,6 +144,7 @@ func New(opts Options) (*Server, error) {
 		maxBodyBytes: opts.MaxBodyBytes,
 		metrics:      m,
 		panics:       opts.Panics,
+		tracer:       opts.Tracer,
 	}
 	if s.maxBodyBytes == 0 {
 		s.maxBodyBytes = DefaultMaxBodyBytes

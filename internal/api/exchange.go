@@ -18,6 +18,7 @@ import (
 	"github.com/twitchtv/twirp"
 
 	"github.com/livekit-connector/livekit-connector/internal/panics"
+	"github.com/livekit-connector/livekit-connector/internal/tracing"
 )
 
 const (
@@ -47,6 +48,7 @@ type exchange struct {
 	code   twirp.ErrorCode // twirp.NoError for a success
 	reason string          // what the caller was told, empty for a success
 	callID string
+	span   *tracing.Span // nil without tracing, and for whoever has no token
 }
 
 // WriteHeader adds to a 408 what keeps OkHttp from sending the request once more (RFC 9110, 15.5.9 allows it to).
@@ -124,7 +126,8 @@ func (s *Server) serveConnector(w http.ResponseWriter, r *http.Request, path str
 		x.patience = time.Duration(ms) * time.Millisecond
 	}
 
-	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+	ctx := s.trace(x, r)
+	r = r.WithContext(context.WithValue(ctx, exchangeKey{}, x))
 	r.URL = &url.URL{Path: path}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	s.twirp.ServeHTTP(x, r)
@@ -159,6 +162,7 @@ func (s *Server) finish(x *exchange, r *http.Request) {
 	}
 	took := time.Since(x.received)
 	s.metrics.observe(x.method, x.code, took)
+	x.endTrace()
 	attrs := []slog.Attr{
 		slog.String("method", x.method),
 		slog.String("code", codeLabel(x.code)),
@@ -174,6 +178,9 @@ func (s *Server) finish(x *exchange, r *http.Request) {
 	// Whose secret is wrong is known by the address alone.
 	if x.code == twirp.Unauthenticated || x.code == twirp.PermissionDenied {
 		attrs = append(attrs, slog.String("from", r.RemoteAddr))
+	}
+	if id := x.span.TraceID(); id != "" {
+		attrs = append(attrs, slog.String("traceID", id))
 	}
 	level := slog.LevelInfo
 	if x.code == twirp.NoError && slices.Contains(readMethods, x.method) {

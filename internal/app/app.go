@@ -24,6 +24,7 @@ import (
 	"github.com/livekit-connector/livekit-connector/internal/node"
 	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/internal/rules"
+	"github.com/livekit-connector/livekit-connector/internal/tracing"
 	"github.com/livekit-connector/livekit-connector/media"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
@@ -53,6 +54,7 @@ type App struct {
 	log     *slog.Logger
 	probes  *Probes
 	numbers *numbers
+	tracer  *tracing.Tracer // nil without tracing
 	panics  *panics.Counter
 	rules   *rules.File // nil without a rules file
 	node    *node.Node
@@ -82,6 +84,9 @@ func New(c Config, opts Options) (_ *App, err error) {
 			err = errors.Join(err, a.close())
 		}
 	}()
+	if err = a.startTracing(); err != nil {
+		return nil, err
+	}
 	pacer := media.NewPacer(runtime.GOMAXPROCS(0))
 	a.onClose("pacer", func() error { pacer.Close(); return nil })
 
@@ -113,7 +118,7 @@ func New(c Config, opts Options) (_ *App, err error) {
 		StatusesSeen: c.Webhook.sees, Recording: c.WhatsApp.Recording.capture(), Transcription: c.WhatsApp.Transcription.capture(),
 		PermissionRequest: c.WhatsApp.PermissionRequest.text(),
 		NumberAttributes:  c.Participant.PhoneNumberAttributes, History: c.CallHistory.history(), Watcher: watcher, Panics: a.panics,
-		Registerer: opts.Registry, Logger: a.logOf(logs.Node),
+		Registerer: opts.Registry, Tracer: a.tracer, Logger: a.logOf(logs.Node),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the node: %w", err)
@@ -121,7 +126,7 @@ func New(c Config, opts Options) (_ *App, err error) {
 	a.onClose("node", func() error { a.node.Close(); return nil })
 	a.draining = newDraining(a.node, opts.Registry, a.log)
 
-	client, err := connectorpb.NewConnectorInternalClient(bus)
+	client, err := connectorpb.NewConnectorInternalClient(bus, a.tracer.ClientOptions()...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the bus: %w", err)
 	}
@@ -189,7 +194,7 @@ func (a *App) newGraph(reg prometheus.Registerer) (*whatsapp.Client, error) {
 	m := newGraphMetrics(reg)
 	client, err := whatsapp.NewClient(whatsapp.Options{
 		BaseURL: a.config.WhatsApp.GraphURL, Versions: a.config.WhatsApp.APIVersions, Logger: a.logOf(logs.Graph),
-		AttemptTimeout: a.config.WhatsApp.RequestTimeout, OnRequest: m.observe, Renew: a.numbers.Renew,
+		AttemptTimeout: a.config.WhatsApp.RequestTimeout, OnRequest: m.observe, Begin: a.traceGraph(), Renew: a.numbers.Renew,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the graph client: %w", err)
@@ -203,7 +208,7 @@ func (a *App) newAPI(
 	o := api.Options{
 		Client: client, Registry: a.node, Keys: keys, AllowEmptyGrants: a.config.AllowEmptyGrants, Cluster: node.Cluster,
 		CheckVersion: a.checkVersion,
-		Draining:     a.node.Draining, Panics: a.panics, Logger: a.logOf(logs.API), Registerer: reg,
+		Draining:     a.node.Draining, Panics: a.panics, Tracer: a.tracer, Logger: a.logOf(logs.API), Registerer: reg,
 	}
 	if len(a.config.WhatsApp.Numbers) > 0 {
 		o.Credentials, o.Permissions = a.numbers.Credentials, a.permissions(graph)

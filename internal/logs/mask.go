@@ -138,7 +138,7 @@ const secrets = `(?P<sdp>(?s:v=0(?:\r|\n|\\r|\\n).*|a=(?:ice-|candidate:|crypto:
 
 // people matches what tells a person inside of longer texts: Meta's call IDs, business-scoped user IDs (the user's country,
 // a dot, up to 128 letters and digits), and phone numbers: with a plus in any way of writing, or as 8 to 15 digits in a row.
-const people = `|(?P<call>wacid\.[0-9A-Za-z+/=_-]+)` +
+const people = `|(?P<call>wacid\.[^\s"',;)\]}]+)` +
 	`|(?P<user>\b[A-Z]{2}\.(?:ENT\.)?[0-9A-Za-z]{10,128}\b)` +
 	`|(?P<plus>\+\d(?:[ .()/-]{0,2}\d){6,14})`
 
@@ -279,6 +279,8 @@ func (g *gate) text(key, text string) string {
 	switch {
 	case g.pii:
 		return mask(secretText, text)
+	case key == "callid" && strings.HasPrefix(text, callIDPrefix):
+		return ID(text)
 	case plainKeys[key]:
 		return mask(plainText, text)
 	default:

@@ -84,8 +84,9 @@ func (n *Node) inbound(
 		}),
 	}
 	e := &entry{apiKey: req.GetApiKey(), creds: creds, room: p.room, who: p, rule: plan.GetRule()}
-	log := n.callLog(leg, call.Inbound, id, p, plan.GetUserNumber(), plan.GetUserId())
-	e.call = call.New(n.calls, call.Options{
+	e.trace = n.trace(ctx, call.Inbound, id)
+	log := n.callLog(e.trace, leg, call.Inbound, id, p, plan.GetUserNumber(), plan.GetUserId())
+	e.call = call.New(e.trace.ctx, call.Options{
 		ID: id, Direction: call.Inbound, Meta: leg, Pacer: n.opts.Pacer, Audio: w.audio, Keys: n.opts.Keys, Timeouts: planned(n.opts.Timeouts, plan),
 		Graph: graph{
 			client: n.opts.Graph, creds: creds, callID: id, answer: answer, opaque: r.GetWhatsappBizOpaqueCallbackData(), orders: w.orders,
@@ -93,7 +94,7 @@ func (n *Node) inbound(
 		Join: n.join(e.apiKey, p, log.room), WaitForRoom: r.GetWaitUntilAnswered(), AnswerAlone: plan.GetAnswerAlone(),
 		StatusesSeen:  n.statusesSeen(creds.PhoneNumberID),
 		SetupDeadline: answerBy(ctx, req), RoomDeadline: roomDeadline(r), Started: timeOf(req.GetReceivedAt()),
-		Logger: log.call, Observer: n.observe(e),
+		Logger: log.call, Panics: n.opts.Panics, Observer: n.observe(e),
 	})
 	return e
 }

@@ -44,7 +44,7 @@ func (n *Node) dial(
 	if err != nil {
 		return nil, errors.Join(err, leg.Close())
 	}
-	e := n.outbound(req, r, w, metaLeg{leg}, id)
+	e := n.outbound(ctx, req, r, w, metaLeg{leg}, id)
 	placed = true
 	if err := n.table.reserve(id); err != nil {
 		return nil, n.abandon(e, err)
@@ -83,7 +83,7 @@ func (n *Node) place(ctx context.Context, r *livekit.DialWhatsAppCallRequest, w 
 
 // outbound makes the call that Meta placed for a dial request.
 func (n *Node) outbound(
-	req *connectorpb.StartCallRequest, r *livekit.DialWhatsAppCallRequest, w wishes, leg metaLeg, id string,
+	ctx context.Context, req *connectorpb.StartCallRequest, r *livekit.DialWhatsAppCallRequest, w wishes, leg metaLeg, id string,
 ) *entry {
 	creds, plan := credentialsOf(r), req.GetPlan()
 	p := participant{
@@ -99,11 +99,12 @@ func (n *Node) outbound(
 		timeouts.Ringing = d.AsDuration()
 	}
 	e := &entry{apiKey: req.GetApiKey(), creds: creds, room: p.room, who: p, rule: plan.GetRule()}
-	log := n.callLog(leg, call.Outbound, id, p, r.GetWhatsappToPhoneNumber(), w.recipient)
-	e.call = call.New(n.calls, call.Options{
+	e.trace = n.trace(ctx, call.Outbound, id)
+	log := n.callLog(e.trace, leg, call.Outbound, id, p, r.GetWhatsappToPhoneNumber(), w.recipient)
+	e.call = call.New(e.trace.ctx, call.Options{
 		ID: id, Direction: call.Outbound, Meta: leg, Pacer: n.opts.Pacer, Audio: w.audio, Keys: n.opts.Keys, Timeouts: timeouts,
 		Graph: graph{client: n.opts.Graph, creds: creds, callID: id}, StatusesSeen: n.statusesSeen(creds.PhoneNumberID),
-		Join: n.join(e.apiKey, p, log.room), Started: timeOf(req.GetReceivedAt()), Logger: log.call, Observer: n.observe(e),
+		Join: n.join(e.apiKey, p, log.room), Started: timeOf(req.GetReceivedAt()), Logger: log.call, Panics: n.opts.Panics, Observer: n.observe(e),
 	})
 	return e
 }

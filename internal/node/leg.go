@@ -11,7 +11,6 @@ import (
 	"github.com/livekit/protocol/livekit"
 
 	"github.com/livekit-connector/livekit-connector/internal/call"
-	"github.com/livekit-connector/livekit-connector/internal/logs"
 	"github.com/livekit-connector/livekit-connector/internal/metaleg"
 	"github.com/livekit-connector/livekit-connector/internal/roomleg"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
@@ -68,22 +67,6 @@ func (l metaLeg) LogAttrs() []any {
 		attrs = append(attrs, slog.Group("path", "local", p.LocalType, "remote", p.RemoteType, "relay", p.RemoteAddr))
 	}
 	return attrs
-}
-
-// callLoggers are the loggers of one call's parts. The call itself adds who it is.
-type callLoggers struct{ call, room *slog.Logger }
-
-// callLog binds to all lines about a call who it is. The names of room and participant may have been made of the user's number,
-// ID or name.
-func (n *Node) callLog(leg metaLeg, d call.Direction, id string, p participant, user ...string) callLoggers {
-	user = append(user, p.name)
-	where := []any{"nodeID", n.opts.ID, "room", logs.Personal{Text: p.room, Of: user}, "participant", logs.Personal{Text: p.identity, Of: user}}
-	who := append([]any{"callID", id, "direction", d.String()}, where...)
-	leg.Bind(who...)
-	return callLoggers{
-		call: n.opts.Logger.With(logs.KeyComponent, logs.Call).With(where...),
-		room: n.opts.Logger.With(logs.KeyComponent, logs.RoomLeg).With(who...),
-	}
 }
 
 // roomLeg speaks the call's language for a room leg.

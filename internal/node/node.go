@@ -27,6 +27,7 @@ import (
 	"github.com/livekit-connector/livekit-connector/internal/metaleg"
 	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/internal/roomleg"
+	"github.com/livekit-connector/livekit-connector/internal/tracing"
 	"github.com/livekit-connector/livekit-connector/media"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
@@ -72,7 +73,9 @@ type Options struct {
 	// Watcher hears of every call's course; may be nil.
 	Watcher Watcher
 	// Panics counts mistakes that ended a call or a request; may be nil.
-	Panics     *panics.Counter
+	Panics *panics.Counter
+	// Tracer follows requests into their calls; nil does not.
+	Tracer     *tracing.Tracer
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
 }
@@ -108,7 +111,7 @@ func New(opts Options) (*Node, error) {
 	}
 	n.calls, n.hangUp = context.WithCancelCause(context.Background())
 	server, err := connectorpb.NewConnectorInternalServer(n, opts.Bus,
-		psrpc.WithServerRPCInterceptors(n.recoverRequest)) // one request must not end everybody's call
+		psrpc.WithServerRPCInterceptors(append(opts.Tracer.ServerInterceptors(), n.recoverRequest)...)) // one request must not end everybody's call
 	if err != nil {
 		return nil, fmt.Errorf("serve the bus: %w", err)
 	}
@@ -225,6 +228,7 @@ func (n *Node) run(e *entry) {
 // live is a call's life and the account of it. The call's place in the table is given back whatever happens.
 func (n *Node) live(e *entry) {
 	defer n.opts.Panics.Recover(panics.Call, n.log, nil)
+	defer n.endTrace(e)
 	_ = e.call.Run() // the reason is reported by the call
 	n.over(e)
 	n.metrics.audio.ended(e.call)
@@ -245,6 +249,7 @@ func (n *Node) abandon(e *entry, err error) error {
 	n.tasks.Go(func() {
 		defer n.table.free()
 		defer n.opts.Panics.Recover(panics.Call, n.log, nil)
+		defer n.endTrace(e)
 		_ = e.call.Run()
 		n.metrics.audio.ended(e.call)
 	})

@@ -21,6 +21,8 @@ type entry struct {
 	// who is the caller in the room, rule the dispatch rule that took the call, if one did.
 	who  participant
 	rule string
+	// trace is the call in its request's trace; nothing in it without tracing.
+	trace callTrace
 	// observer hears what the call goes through.
 	observer *observer
 	// said is set once a Disconnect spoke of the call: the one that ended it, or the first one after it ended otherwise.

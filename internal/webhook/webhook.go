@@ -36,6 +36,7 @@ import (
 	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/internal/route"
 	"github.com/livekit-connector/livekit-connector/internal/rules"
+	"github.com/livekit-connector/livekit-connector/internal/tracing"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
 )
@@ -104,6 +105,8 @@ type Options struct {
 	ForwardTransport http.RoundTripper
 	// Panics counts mistakes that cost an event; may be nil.
 	Panics *panics.Counter
+	// Tracer follows events; nil does not.
+	Tracer *tracing.Tracer
 	// Logger gets a line per event that did something. Nil discards.
 	Logger *slog.Logger
 	// Registerer gets the metrics. Nil keeps them unregistered.
@@ -215,7 +218,11 @@ func (s *Server) closeQueue(ctx context.Context) (left int) {
 // do has one event done; it is the queue's.
 func (s *Server) do(ctx context.Context, l *lane, e event) (again bool) {
 	began := time.Now()
+	ctx, span := s.opts.Tracer.StartConsumer(ctx, "webhook", e.received)
+	defer span.End()
 	o := s.process(ctx, l, e)
+	span.Set(tracing.KeyEvent, string(e.kind))
+	span.Set(tracing.KeyOutcome, string(o))
 	s.note(o, e, time.Since(began))
 	return o.again()
 }

@@ -89,6 +89,7 @@ func validToken(token string) bool {
 // out.
 func (c *Client) attempt(ctx context.Context, r *request, timeout time.Duration, maybe bool) ([]byte, *failure) {
 	start := time.Now()
+	ctx, ended := c.begin(ctx, r.action)
 	body, f := c.exchange(ctx, r, timeout)
 	outcome := OutcomeSuccess
 	if f != nil {
@@ -97,6 +98,7 @@ func (c *Client) attempt(ctx context.Context, r *request, timeout time.Duration,
 		}
 		outcome = f.outcome
 	}
+	ended(outcome)
 	c.onRequest(r.action, outcome, time.Since(start))
 	return body, f
 }

@@ -28,6 +28,7 @@
 package whatsapp
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -71,6 +72,9 @@ type Options struct {
 	// OnRequest is told of every HTTP exchange: an Action constant, an Outcome constant and how long it took. It is called on the
 	// requesting goroutine and must be safe for concurrent use. May be nil.
 	OnRequest func(action, outcome string, took time.Duration)
+	// Begin is called before every HTTP exchange with the Action constant, for tracing: the returned context is that of the exchange,
+	// and the returned function is told the Outcome constant. May be nil.
+	Begin func(ctx context.Context, action string) (context.Context, func(outcome string))
 	// Renew is asked before every request for the credentials to use instead of those given, because access tokens may change while a
 	// call lasts. It returns what it was given if it knows nothing better. It must be safe for concurrent use. May be nil.
 	Renew func(Credentials) Credentials
@@ -129,6 +133,7 @@ type Client struct {
 	attemptTimeout time.Duration
 	attempts       int
 	onRequest      func(action, outcome string, took time.Duration)
+	begin          func(ctx context.Context, action string) (context.Context, func(outcome string))
 	renew          func(Credentials) Credentials // may be nil
 }
 
@@ -161,6 +166,7 @@ func NewClient(opts Options) (*Client, error) {
 		attempts:       opts.Attempts,
 		onRequest:      opts.OnRequest,
 		renew:          opts.Renew,
+		begin:          opts.Begin,
 	}
 	c.http = &http.Client{Transport: newTransport()}
 	if opts.HTTPClient != nil {
@@ -180,6 +186,9 @@ func NewClient(opts Options) (*Client, error) {
 	}
 	if c.attempts == 0 {
 		c.attempts = defaultAttempts
+	}
+	if c.begin == nil {
+		c.begin = func(ctx context.Context, _ string) (context.Context, func(string)) { return ctx, func(string) {} }
 	}
 	if c.onRequest == nil {
 		c.onRequest = func(string, string, time.Duration) {}
