@@ -23,7 +23,7 @@ func soakCommand() *cli.Command {
 		Name: "soak", Usage: "calls that come and go for a long time: does anything grow?", Action: runSoak,
 		Flags: []cli.Flag{
 			&cli.DurationFlag{Name: "duration", Value: 30 * time.Minute, Usage: "how long calls are made"},
-			&cli.IntFlag{Name: "calls", Value: 40, Usage: "how many there are at a time"},
+			&cli.IntFlag{Name: "calls", Value: 28, Usage: "how many there are at a time"},
 			&cli.IntFlag{Name: "listen-every", Value: 5, Usage: "of so many calls of 20 seconds or more the recordings of one are judged"},
 			&cli.StringFlag{Name: "connector", Value: "bin/livekit-connector", Usage: "`PROGRAM` to soak"},
 			&cli.StringFlag{Name: "publish", Usage: "`FOLDER` with a soak.md that takes the result, and the plots beside it"},

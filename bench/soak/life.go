@@ -29,6 +29,7 @@ const (
 	endWithin    = 60 * time.Second
 	recordWithin = 15 * time.Second
 	ringFor      = 5 * time.Second // ringing_timeout of calls that nobody answers
+	leastTalk    = 4 * time.Second // also when no more calls are wanted
 )
 
 // Outcome is what became of one call.
@@ -218,6 +219,7 @@ func (l *life) talkTo(ctx, stopping context.Context) error {
 	select {
 	case <-timer.C:
 	case <-stopping.Done():
+		pause(ctx, leastTalk-time.Since(l.began)) // who hangs up at once may not have been heard to pick up
 	case <-l.phone.Done():
 		return fmt.Errorf("it ended by itself after %v: %s", time.Since(l.began).Round(time.Second), endOf(l.phone))
 	}
