@@ -15,10 +15,11 @@ import (
 
 var (
 	errInternal = twirp.NewError(twirp.Internal, "internal error: the connector's log has the details")
-	errDraining = twirp.NewError(twirp.Unavailable, "connector is draining and takes no new calls")
-	errNoNode   = twirp.NewError(twirp.Unavailable, "no connector node is running: no call was begun")
-	errClosed   = twirp.NewError(twirp.Unavailable, "connector is shutting down")
-	errSilent   = twirp.NewError(twirp.DeadlineExceeded,
+	errDraining = twirp.NewError(twirp.ResourceExhausted, "connector is draining and takes no new calls: none was begun").
+			WithMeta("limit", "draining")
+	errNoNode = twirp.NewError(twirp.Unavailable, "no connector node is running: no call was begun")
+	errClosed = twirp.NewError(twirp.Unavailable, "connector is shutting down")
+	errSilent = twirp.NewError(twirp.DeadlineExceeded,
 		"the node that holds the call did not answer in time: the request may be sent again")
 	errNoRegistry = twirp.NewError(twirp.Unavailable, "the registry of calls cannot be reached: send the request again")
 	errUncertain  = twirp.NewError(twirp.FailedPrecondition,

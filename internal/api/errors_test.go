@@ -287,8 +287,8 @@ func TestAdmission(t *testing.T) {
 	requireErrors(t, []errorCase{
 		{name: "full/Dial", method: dialMethod, req: dial(), node: full, want: failure{429, "resource_exhausted", "server is busy", nil}},
 		{name: "full/Accept", method: acceptMethod, req: accept(), node: full, want: failure{429, "resource_exhausted", "server is busy", nil}},
-		{name: "draining/Dial", method: dialMethod, req: dial(), options: draining, want: failure{503, "unavailable", "draining", nil}},
-		{name: "draining/Accept", method: acceptMethod, req: accept(), options: draining, want: failure{503, "unavailable", "draining", nil}},
+		{name: "draining/Dial", method: dialMethod, req: dial(), options: draining, want: failure{429, "resource_exhausted", "draining", map[string]string{"limit": "draining"}}},
+		{name: "draining/Accept", method: acceptMethod, req: accept(), options: draining, want: failure{429, "resource_exhausted", "draining", map[string]string{"limit": "draining"}}},
 	})
 	t.Run("draining/Disconnect goes on", func(t *testing.T) {
 		s := newStand(t, newNode(), draining)

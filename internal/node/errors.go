@@ -17,7 +17,8 @@ import (
 )
 
 // errDraining refuses new calls while the node goes down.
-var errDraining = psrpc.NewErrorf(psrpc.ResourceExhausted, "server is draining and cannot accept new calls")
+var errDraining = psrpc.NewError(psrpc.ResourceExhausted, errors.New("connector is draining and takes no new calls: none was begun"),
+	&connectorpb.ErrorMeta{Meta: map[string]string{"limit": "draining"}})
 
 // dialError is what Meta, or the way to it, made of a dial request.
 type dialError struct {
