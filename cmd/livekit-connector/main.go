@@ -42,13 +42,8 @@ func main() {
 
 // run does what the command line asks and returns the exit code.
 func run(args []string, env app.Env, stdout, stderr io.Writer) int {
-	if len(args) > 0 && args[0] == "drain" {
-		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-		defer stop()
-		return drainCommand(ctx, args[1:], env, stdout, stderr)
-	}
-	if len(args) > 0 && args[0] == "rules" {
-		return rulesCommand(args[1:], env, stdout, stderr)
+	if command := ownCommand(args); command != nil {
+		return command(args[1:], env, stdout, stderr)
 	}
 	line, err := app.ParseCommandLine(args, env)
 	// A container's healthcheck may know less than the connector beside it, and Docker reserves its exit code 2.
@@ -78,6 +73,23 @@ func run(args []string, env app.Env, stdout, stderr io.Writer) int {
 	default:
 		return serve(&line.Config, stderr)
 	}
+}
+
+// ownCommand is a command with flags of its own, which has to stand first; nil for any other.
+func ownCommand(args []string) func(args []string, env app.Env, stdout, stderr io.Writer) int {
+	if len(args) == 0 {
+		return nil
+	}
+	return map[string]func([]string, app.Env, io.Writer, io.Writer) int{
+		"doctor": doctorCommand, "drain": interruptibleDrain, "rules": rulesCommand,
+	}[args[0]]
+}
+
+// interruptibleDrain is drainCommand until somebody presses Ctrl-C.
+func interruptibleDrain(args []string, env app.Env, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	return drainCommand(ctx, args, env, stdout, stderr)
 }
 
 func printed(err error, stderr io.Writer) int {

@@ -15,6 +15,7 @@ import (
 // WebhookConfig is about Meta's webhooks, which the connector takes at a path of the API's port.
 type WebhookConfig struct {
 	Path            string          `yaml:"path" group:"Webhook" help:"Path on the API's port at which Meta's webhooks are taken, such as /webhook. Empty means that they are not: your application gets them and calls the API."`
+	PublicURL       string          `yaml:"public_url" help:"Callback URL as it stands in Meta's app dashboard, such as https://calls.example.com/webhook. Only doctor uses it, to try the way that Meta's webhooks come."`
 	VerifyToken     Secret          `yaml:"verify_token" help:"Any text of your own. Paste the same into Meta's app dashboard beside the callback URL."`
 	VerifyTokenFile string          `yaml:"verify_token_file" help:"File with the verify token, instead of verify_token."`
 	AppSecrets      []Secret        `yaml:"app_secrets" help:"Secrets of the Meta apps whose webhooks come: one of them must have signed. Those of whatsapp.numbers count too."`
@@ -68,6 +69,9 @@ func (v *validation) webhook(c *Config) {
 		if secret == "" {
 			v.add("webhook.app_secrets", "secret %d is empty", i+1)
 		}
+	}
+	if w.PublicURL != "" {
+		v.url("webhook.public_url", w.PublicURL, "https", "http")
 	}
 	if w.Path == "" {
 		return

@@ -253,6 +253,7 @@ Usage:
   livekit-connector [run] [flags]        take and place calls until told to stop
   livekit-connector config [flags]       print the effective configuration, secrets hidden, and where each value is from
   livekit-connector check [flags]        the same checks as at start: configuration, LiveKit's URL and credentials
+  livekit-connector doctor [flags]       examine LiveKit, Meta, the network and this machine; doctor --help tells more
   livekit-connector healthcheck [flags]  ask the connector on this machine whether it is alive (for containers)
   livekit-connector drain [flags]        have a running connector take no new calls and wait for the last; drain --help tells more
   livekit-connector rules test [flags]   what becomes of a call by a rules file; rules --help tells more
@@ -269,7 +270,7 @@ Signals: the first SIGTERM or SIGINT lets calls end by themselves for drain_time
 hangs up all calls, the third exits at once. SIGHUP reads the rules file anew, if there is one.
 
 Exit codes: 0 done, or stopped as asked; 1 failed while running, calls did not end in time when stopped, or healthcheck
-failed; 2 wrong configuration or command line; 3 LiveKit unreachable or its credentials refused; 4 and 5 of rules test: a
+or doctor failed; 2 wrong configuration or command line; 3 LiveKit unreachable or its credentials refused; 4 and 5 of rules test: a
 rule rejects the call, no rule matches; 6 of drain: calls are left; 130 third signal.
 `
 

@@ -214,6 +214,7 @@ type examination struct {
 
 	// Each is found out once, by whichever check asks first.
 	liveKitAnswers func() error
+	access         func() []error // by key
 	graphAnswers   func() error
 	settings       func() []settingsFound
 	apiPort        func() portFound
@@ -230,6 +231,7 @@ func newExamination(ctx context.Context, o *Options) *examination {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	e.liveKitAnswers = sync.OnceValue(func() error { return e.answers(ctx, httpURL(o.LiveKit.URL)) })
+	e.access = sync.OnceValue(func() []error { return e.verifyKeys(ctx) })
 	e.graphAnswers = sync.OnceValue(func() error { return e.answers(ctx, o.Graph.URL) })
 	e.settings = sync.OnceValue(func() []settingsFound { return e.readSettings(ctx) })
 	e.apiPort = sync.OnceValue(func() portFound { return e.openAPIPort(ctx) })

@@ -99,13 +99,14 @@ func (e *examination) token(ctx context.Context) []Line {
 			return one(l)
 		}
 		info, told := e.inspect(ctx, n)
-		if !told {
-			if found.err != nil {
-				return one(doubtful(fmt.Sprintf("%s: whether the token is good cannot be told: %s", n.label(), brief(found.err)), "see number"))
-			}
+		switch answered, ok := errors.AsType[*whatsapp.APIError](found.err); {
+		case told:
+			return one(info.judge(n))
+		case found.err == nil, ok && answered.Code != 0 && answered.HTTPStatus < 500: // it was another thing that Meta refused
 			return one(good("%s: Meta accepts the token", n.label()))
+		default:
+			return one(skipped("%s: see number", n.label()))
 		}
-		return one(info.judge(n))
 	})
 }
 
@@ -214,7 +215,7 @@ func (e *examination) unreadable(n Number, err error) Line {
 	case refused.Code == codeParameter && refused.Subcode == subcodeNoObject:
 		return failed(n.label()+": the token sees no phone number with this ID",
 			"check the ID under WhatsApp, API setup (it is not the number), and assign the account to the token's system user")
-	case refused.Code == 10, refused.Code >= 200 && refused.Code <= 299, refused.Code == 3:
+	case forbidden(err):
 		return doubtful(fmt.Sprintf("%s: the token may not read the settings (%d)", n.label(), refused.Code),
 			"give it "+scopeManagement+" and the account; without that nobody can tell whether calls are enabled")
 	default:
@@ -222,8 +223,16 @@ func (e *examination) unreadable(n Number, err error) Line {
 	}
 }
 
-// brief is an error without the package's name before it.
-func brief(err error) string { return strings.TrimPrefix(err.Error(), "whatsapp: ") }
+// forbidden says whether Meta knows the token, but lets it not do this (Meta: Graph API, handle errors).
+func forbidden(err error) bool {
+	refused, ok := errors.AsType[*whatsapp.APIError](err)
+	return ok && (refused.Code == 3 || refused.Code == 10 || refused.Code >= 200 && refused.Code <= 299)
+}
+
+// brief is an error without what everybody knows before it.
+func brief(err error) string {
+	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "graph settings: "), "whatsapp: ")
+}
 
 const settingsRemedy = `POST {"calling":%s} to the number's /settings (README, Without code, step 5)`
 

@@ -27,7 +27,7 @@ func (e *examination) join(ctx context.Context) []Line {
 	if !e.o.Join {
 		return one(skipped("only with --join"))
 	}
-	if e.liveKitAnswers() != nil || len(e.o.LiveKit.Keys) == 0 {
+	if !e.isLiveKit() || e.access()[0] != nil {
 		return one(skipped("see livekit"))
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, joinTimeout, errors.New("not done in time"))

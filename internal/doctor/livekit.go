@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/livekit-connector/livekit-connector/internal/roomleg"
 )
 
 // liveKit asks, with each key, for a room that nobody has: a signed request that changes nothing.
-func (e *examination) liveKit(ctx context.Context) []Line {
+func (e *examination) liveKit(context.Context) []Line {
 	where := httpURL(e.o.LiveKit.URL)
 	if err := e.liveKitAnswers(); err != nil {
 		return one(failed(fmt.Sprintf("nothing answers at %s: %s", where, err),
@@ -19,9 +20,9 @@ func (e *examination) liveKit(ctx context.Context) []Line {
 	}
 	var lines []Line
 	var fine []string
-	for _, k := range e.o.LiveKit.Keys {
-		err := roomleg.VerifyAccess(ctx, e.client, where, k.Key, k.Secret)
-		switch {
+	accepted := e.access()
+	for i, k := range e.o.LiveKit.Keys {
+		switch err := accepted[i]; {
 		case err == nil:
 			fine = append(fine, k.Key)
 		case errors.Is(err, roomleg.ErrUnknownAPIKey):
@@ -42,10 +43,24 @@ func (e *examination) liveKit(ctx context.Context) []Line {
 	return lines
 }
 
+// verifyKeys tries every key.
+func (e *examination) verifyKeys(ctx context.Context) []error {
+	accepted := make([]error, len(e.o.LiveKit.Keys))
+	for i, k := range e.o.LiveKit.Keys {
+		accepted[i] = roomleg.VerifyAccess(ctx, e.client, httpURL(e.o.LiveKit.URL), k.Key, k.Secret)
+	}
+	return accepted
+}
+
+// isLiveKit says whether a livekit-server answers, whatever it says of the keys.
+func (e *examination) isLiveKit() bool {
+	return e.liveKitAnswers() == nil && !slices.ContainsFunc(e.access(), func(err error) bool { return errors.Is(err, roomleg.ErrUnreachable) })
+}
+
 // webSocket asks for the upgrade of /rtc without a token. livekit-server answers 401 to a request for an upgrade and 404 to
 // any other, so that a proxy which takes the Upgrade header away shows, and nobody joins anything.
 func (e *examination) webSocket(ctx context.Context) []Line {
-	if e.liveKitAnswers() != nil {
+	if !e.isLiveKit() {
 		return one(skipped("see livekit"))
 	}
 	where := strings.TrimRight(httpURL(e.o.LiveKit.URL), "/") + "/rtc"

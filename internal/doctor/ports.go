@@ -77,14 +77,18 @@ func (e *examination) ports(ctx context.Context) []Line {
 			free = append(free, p.Key+" "+number)
 		}
 	}
+	var fine []string
 	if len(free) > 0 {
-		lines = append(lines, good("free: %s", strings.Join(free, ", ")))
+		fine = append(fine, "free: "+strings.Join(free, ", "))
 	}
 	if len(own) > 0 {
-		lines = append(lines, good("a connector listens already: %s", strings.Join(own, ", ")))
+		fine = append(fine, "a connector listens already: "+strings.Join(own, ", "))
 	}
-	if len(lines) == 0 {
-		return one(skipped("any free port is taken"))
+	switch {
+	case len(fine) > 0:
+		lines = append(lines, good("%s", strings.Join(fine, "; ")))
+	case len(lines) == 0:
+		return one(skipped("each port is any free one"))
 	}
 	return lines
 }

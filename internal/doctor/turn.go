@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -96,9 +98,7 @@ func (e *examination) reach(ctx context.Context, text string) (net.PacketConn, s
 	}
 	server := net.JoinHostPort(host, port)
 	if scheme == "turn" && query != "transport=tcp" {
-		var udp net.PacketConn
-		udp, err = net.ListenPacket("udp", ":0") //nolint:noctx // a local bind returns at once
-		return udp, server, err
+		return listenFor(ctx, host, server)
 	}
 	var conn net.Conn
 	if scheme == "turns" {
@@ -110,4 +110,18 @@ func (e *examination) reach(ctx context.Context, text string) (net.PacketConn, s
 		return nil, "", err
 	}
 	return turn.NewSTUNConn(conn), server, nil
+}
+
+// listenFor opens a socket of the server's family: of one for both a server with IPv4 alone would be asked for IPv6.
+func listenFor(ctx context.Context, host, server string) (net.PacketConn, string, error) {
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil, "", err
+	}
+	network := "udp6"
+	if slices.ContainsFunc(addrs, func(a netip.Addr) bool { return a.Unmap().Is4() }) {
+		network = "udp4"
+	}
+	conn, err := (&net.ListenConfig{}).ListenPacket(ctx, network, ":0")
+	return conn, server, err
 }

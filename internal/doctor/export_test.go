@@ -1,0 +1,31 @@
+package doctor
+
+import (
+	"crypto/x509"
+	"net/http"
+	"net/url"
+)
+
+// Machine is a machine for tests. Its zero value says nothing.
+type Machine struct {
+	Files                         uint64
+	CPUs                          int
+	Memory                        uint64
+	UDPInUse                      int
+	Unsteady                      bool
+	Proxy                         *url.URL
+	Roots                         *x509.CertPool
+	EphemeralFirst, EphemeralLast int
+}
+
+func (m Machine) openFiles() (uint64, error)                    { return m.Files, nil }
+func (m Machine) memory() uint64                                { return m.Memory }
+func (m Machine) cpus() int                                     { return m.CPUs }
+func (m Machine) clockSynchronised() (synchronised, known bool) { return !m.Unsteady, true }
+func (m Machine) udpPortsInUse(int, int) int                    { return m.UDPInUse }
+func (m Machine) freePorts() (first, last int)                  { return m.EphemeralFirst, m.EphemeralLast }
+func (m Machine) proxy(*http.Request) (*url.URL, error)         { return m.Proxy, nil }
+func (m Machine) roots() *x509.CertPool                         { return m.Roots }
+
+// SetMachine lets the checks believe that they run on m.
+func (o *Options) SetMachine(m Machine) { o.system = m }
