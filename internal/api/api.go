@@ -30,7 +30,7 @@
 //
 //	no node answers the bus     unavailable          nothing was begun; the deployment is down
 //	nodes answer, none has room resource_exhausted   nothing was begun; ErrServerBusy
-//	this front drains           unavailable          nothing was begun; another front may take it
+//	this front drains           resource_exhausted   nothing was begun; another front may take it
 //	a chosen node fell silent   failed_precondition  Dial, Accept: Meta may have the call, so no 5xx and nothing an
 //	  or broke                                       SDK would send again
 //	  the same                  deadline_exceeded    Connect, Disconnect: safe to send again
