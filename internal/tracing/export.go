@@ -40,6 +40,7 @@ type Options struct {
 // Exporter sends spans to a collector. Close it.
 type Exporter struct {
 	provider *sdktrace.TracerProvider
+	out      sdktrace.SpanExporter
 	tracer   *Tracer
 }
 
@@ -81,7 +82,7 @@ func New(ctx context.Context, o Options) (*Exporter, error) {
 	// The SDK has one place for the whole process to say what went wrong.
 	complaints := &complaints{log: o.Logger}
 	otel.SetErrorHandler(complaints)
-	otel.SetLogger(logr.FromSlogHandler(o.Logger.Handler()))
+	otel.SetLogger(logr.FromSlogHandler(errorsOnly{o.Logger.Handler()}))
 
 	exporter, err := newOTLP(ctx, o.Getenv)
 	if err != nil {
@@ -94,7 +95,7 @@ func New(ctx context.Context, o Options) (*Exporter, error) {
 		return nil, errors.Join(fmt.Errorf("read OTEL_RESOURCE_ATTRIBUTES: %w", err), exporter.Shutdown(ctx))
 	}
 	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(about))
-	return &Exporter{provider: provider, tracer: &Tracer{tracer: provider.Tracer(scope)}}, nil
+	return &Exporter{provider: provider, out: exporter, tracer: &Tracer{tracer: provider.Tracer(scope)}}, nil
 }
 
 func newOTLP(ctx context.Context, getenv func(string) string) (sdktrace.SpanExporter, error) {
@@ -128,16 +129,43 @@ func (e *Exporter) Tracer() *Tracer {
 	return e.tracer
 }
 
-// Close sends what is left, for as long as ctx lasts, and ends all of it.
+// Close sends what is left, for as long as ctx lasts, and ends all of it. Requests to a collector that does not answer until then
+// are broken off.
 func (e *Exporter) Close(ctx context.Context) error {
 	if e == nil {
 		return nil
 	}
-	if err := e.provider.Shutdown(ctx); err != nil {
+	sent := make(chan error, 1)
+	go func() { sent <- e.provider.Shutdown(context.WithoutCancel(ctx)) }() // with ctx it would go, and leave its request running
+	var err error
+	select {
+	case err = <-sent:
+	case <-ctx.Done():
+		_ = e.out.Shutdown(ctx) // what is under way breaks off, what waits fails
+		<-sent
+		err = ctx.Err()
+	}
+	if err != nil {
 		return fmt.Errorf("send the last traces: %w", err)
 	}
 	return nil
 }
+
+// errorsOnly keeps what the SDK says of its own making, configuration included, out of the log.
+type errorsOnly struct{ slog.Handler }
+
+// Enabled implements slog.Handler.
+func (h errorsOnly) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelError && h.Handler.Enabled(ctx, l)
+}
+
+// WithAttrs implements slog.Handler.
+func (h errorsOnly) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return errorsOnly{h.Handler.WithAttrs(attrs)}
+}
+
+// WithGroup implements slog.Handler.
+func (h errorsOnly) WithGroup(name string) slog.Handler { return errorsOnly{h.Handler.WithGroup(name)} }
 
 // complaints says in the log that spans are lost, seldom.
 type complaints struct {
