@@ -22,7 +22,7 @@ func TestOwnCodeDoesNotAllocatePerPacket(t *testing.T) {
 	l := &Leg{track: newOutgoing(), firstAudio: make(chan struct{})}
 	l.payloadTypes.Store(opusPayloadType | eventPayloadType<<8)
 	l.track.bound.Store(&binding{writer: out, ssrc: 1, payloadType: opusPayloadType})
-	l.times.connected.mark()
+	l.times.mark(&l.times.connected)
 	l.Open()
 	l.SetSink(in)
 	p := speech()

@@ -57,7 +57,7 @@ type incoming struct {
 // receive sorts one RTP packet: audio to the sink, events out of its way.
 func (l *Leg) receive(raw []byte) {
 	now := time.Now()
-	l.times.received.Store(now.UnixNano())
+	l.times.Set(&l.times.received, now)
 	pkt, events := &l.incoming.packet, &l.incoming.events
 	if err := pkt.Unmarshal(raw); err != nil {
 		l.counters.malformed.Add(1)
@@ -67,7 +67,7 @@ func (l *Leg) receive(raw []byte) {
 	switch uint32(pkt.PayloadType) {
 	case types & 0xFF:
 	case types >> 8:
-		l.times.in.Store(now.UnixNano())
+		l.times.Set(&l.times.in, now)
 		// All packets of a key press have one timestamp, so they tell no jitter.
 		l.reception.Take(pkt.SSRC, pkt.SequenceNumber, pkt.Timestamp, 0, now)
 		events.take(pkt.SequenceNumber)
@@ -79,8 +79,8 @@ func (l *Leg) receive(raw []byte) {
 	}
 	l.counters.receivedPackets.Add(1)
 	l.counters.receivedBytes.Add(uint64(len(pkt.Payload)))
-	l.times.in.Store(now.UnixNano())
-	if l.times.rtpIn.nanos.Load() == 0 && l.times.rtpIn.mark() {
+	l.times.Set(&l.times.in, now)
+	if !l.times.rtpIn.IsSet() && l.times.mark(&l.times.rtpIn) {
 		close(l.firstAudio)
 	}
 	l.reception.Take(pkt.SSRC, pkt.SequenceNumber, pkt.Timestamp, l.Codec().ClockRate(), now)
@@ -156,11 +156,11 @@ func (g *eventGap) later(seq uint16) (n uint16) {
 // is about: to Meta's that it comes from, to ours that it tells of.
 func (l *Leg) receiveRTCP(ssrc uint32, raw []byte) {
 	now := time.Now()
-	l.times.received.Store(now.UnixNano())
+	l.times.Set(&l.times.received, now)
 	l.counters.receivedRTCP.Add(1)
 	if b := l.track.bound.Load(); b != nil && b.ssrc == ssrc {
 		if l.feedback.Take(raw, ssrc, l.Codec().ClockRate(), now) {
-			l.times.report.Store(now.UnixNano())
+			l.times.Set(&l.times.report, now)
 		}
 		return
 	}

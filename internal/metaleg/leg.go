@@ -11,6 +11,7 @@ import (
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 
+	"github.com/livekit-connector/livekit-connector/internal/clock"
 	"github.com/livekit-connector/livekit-connector/internal/reports"
 	"github.com/livekit-connector/livekit-connector/media"
 )
@@ -89,12 +90,13 @@ func (s *Stack) newLeg(patience time.Duration, own []media.Codec) (*Leg, error) 
 		done:       make(chan struct{}),
 		iceUp:      make(chan struct{}),
 	}
+	l.times.Watch = clock.Start()
 	pc, err := s.newPeerConnection(host, patience, own, l.newInlet, l.log)
 	if err != nil {
 		return nil, err
 	}
 	l.pc = pc
-	l.times.created.mark()
+	l.times.mark(&l.times.created)
 	l.payloadTypes.Store(opusPayloadType | eventPayloadType<<8) // until expect knows better
 	pc.OnConnectionStateChange(l.onState)
 	pc.OnICECandidate(func(c *webrtc.ICECandidate) {
@@ -170,7 +172,7 @@ func (l *Leg) describe(ctx context.Context, d webrtc.SessionDescription) (string
 	if err != nil {
 		return "", err
 	}
-	l.times.described.mark()
+	l.times.mark(&l.times.described)
 	return text, nil
 }
 
@@ -236,7 +238,7 @@ func (l *Leg) SetAnswer(text string) error {
 		l.mu.Unlock()
 		return err
 	}
-	l.times.answered.mark()
+	l.times.mark(&l.times.answered)
 	l.spawn(l.hurry)
 	return nil
 }
@@ -269,7 +271,7 @@ func (l *Leg) onPair(pair *webrtc.ICECandidatePair) {
 		LocalType: pair.Local.Typ.String(), RemoteType: pair.Remote.Typ.String(),
 		LocalAddr: address(pair.Local), RemoteAddr: address(pair.Remote),
 	})
-	if l.times.ice.mark() {
+	if l.times.mark(&l.times.ice) {
 		close(l.iceUp)
 	}
 }
@@ -281,7 +283,7 @@ func (l *Leg) onState(state webrtc.PeerConnectionState) {
 	switch state {
 	case webrtc.PeerConnectionStateConnected:
 		l.connectedOnce.Do(func() {
-			l.times.connected.mark()
+			l.times.mark(&l.times.connected)
 			l.startReports()
 			close(l.connected)
 		})
@@ -292,7 +294,7 @@ func (l *Leg) onState(state webrtc.PeerConnectionState) {
 			l.end(ErrHandshake)
 		}
 	case webrtc.PeerConnectionStateClosed:
-		if l.times.connected.nanos.Load() == 0 { // a fatal alert closes too
+		if !l.times.connected.IsSet() { // a fatal alert closes too
 			l.end(ErrHandshake)
 		} else {
 			l.end(ErrClosedByMeta)
@@ -354,7 +356,7 @@ func (l *Leg) SetSink(w media.Writer) {
 // Open lets packets out to Meta. Call it when Meta took our accept, or when the
 // user picked up. Idempotent.
 func (l *Leg) Open() {
-	l.times.opened.mark()
+	l.times.mark(&l.times.opened)
 	if l.open.CompareAndSwap(false, true) {
 		l.reportSoon() // we are a sender now, and Meta's answer tells the round trip
 	}

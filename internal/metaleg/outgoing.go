@@ -65,7 +65,7 @@ func (l *Leg) WriteRTP(p *rtp.Packet) error {
 		return ErrGateShut
 	}
 	b := l.track.bound.Load()
-	if b == nil || l.times.connected.nanos.Load() == 0 {
+	if b == nil || !l.times.connected.IsSet() {
 		l.counters.notConnected.Add(1)
 		return ErrNotConnected
 	}
@@ -90,11 +90,11 @@ func (l *Leg) WriteRTP(p *rtp.Packet) error {
 	}
 	now := time.Now()
 	l.sent.Take(p.Timestamp, l.Codec().ClockRate(), len(p.Payload), now)
-	l.times.audioOut.Store(now.UnixNano())
+	l.times.Set(&l.times.audioOut, now)
 	l.counters.sentPackets.Add(1)
 	l.counters.sentBytes.Add(uint64(len(p.Payload)))
-	if l.times.rtpOut.nanos.Load() == 0 {
-		l.times.rtpOut.mark()
+	if !l.times.rtpOut.IsSet() {
+		l.times.mark(&l.times.rtpOut)
 	}
 	return nil
 }

@@ -3,6 +3,8 @@ package metaleg
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/livekit-connector/livekit-connector/internal/clock"
 )
 
 // Times are the moments at which things happened for the first time; zero means
@@ -46,21 +48,16 @@ type Stats struct {
 	SinkErrors     uint64 // audio that the sink refused
 }
 
-// moment is a time that is set once, by whoever comes first.
-type moment struct{ nanos atomic.Int64 }
-
-// mark sets the moment to now unless it is set, and reports whether it did.
-func (m *moment) mark() bool {
-	return m.nanos.Load() == 0 && m.nanos.CompareAndSwap(0, time.Now().UnixNano())
-}
-
-func (m *moment) time() time.Time { return instant(&m.nanos) }
-
 type times struct {
-	created, described, answered, ice, connected, opened, rtpIn, rtpOut moment
-	received                                                            atomic.Int64 // Unix nanoseconds of the last RTP or RTCP
-	in, audioOut, report                                                atomic.Int64 // of the newest ones, likewise
+	clock.Watch // started with the leg
+	// Each of these is set once, by whoever comes first.
+	created, described, answered, ice, connected, opened, rtpIn, rtpOut clock.Moment
+	received                                                            clock.Moment // of the last RTP or RTCP
+	in, audioOut, report                                                clock.Moment // of the newest ones, likewise
 }
+
+// mark sets a moment to now unless it is set, and reports whether it did.
+func (t *times) mark(m *clock.Moment) bool { return !m.IsSet() && t.First(m, time.Now()) }
 
 type counters struct {
 	sentPackets, sentBytes, receivedPackets, receivedBytes, receivedRTCP atomic.Uint64
@@ -73,10 +70,10 @@ type counters struct {
 func (l *Leg) Times() Times {
 	t := &l.times
 	return Times{
-		Created: t.created.time(), Described: t.described.time(), Answered: t.answered.time(),
-		ICEConnected: t.ice.time(), Connected: t.connected.time(), Opened: t.opened.time(),
-		FirstRTPIn: t.rtpIn.time(), FirstRTPOut: t.rtpOut.time(),
-		LastRTPIn: instant(&t.in), LastRTPOut: instant(&t.audioOut), LastReport: instant(&t.report),
+		Created: t.Time(&t.created), Described: t.Time(&t.described), Answered: t.Time(&t.answered),
+		ICEConnected: t.Time(&t.ice), Connected: t.Time(&t.connected), Opened: t.Time(&t.opened),
+		FirstRTPIn: t.Time(&t.rtpIn), FirstRTPOut: t.Time(&t.rtpOut),
+		LastRTPIn: t.Time(&t.in), LastRTPOut: t.Time(&t.audioOut), LastReport: t.Time(&t.report),
 	}
 }
 
@@ -93,14 +90,6 @@ func (l *Leg) Stats() Stats {
 	}
 }
 
-// instant is zero for one that has not been.
-func instant(nanos *atomic.Int64) time.Time {
-	if n := nanos.Load(); n != 0 {
-		return time.Unix(0, n)
-	}
-	return time.Time{}
-}
-
 // LastReceived is when Meta last sent RTP or RTCP; zero means never. ICE answers
 // do not count: a relay may give them for a user who is gone.
-func (l *Leg) LastReceived() time.Time { return instant(&l.times.received) }
+func (l *Leg) LastReceived() time.Time { return l.times.Time(&l.times.received) }

@@ -72,7 +72,7 @@ func (l *Leg) awaitBound(ctx context.Context) error {
 
 // settleNegotiation is awaitBound for a leg that leaves while, or after, Publish was given up. Most have nothing to wait for.
 func (l *Leg) settleNegotiation() {
-	if l.voice.heldSince.Load() == 0 {
+	if !l.voice.heldSince.IsSet() {
 		return // Publish was never called
 	}
 	timer := time.NewTimer(negotiationLimit)

@@ -10,6 +10,7 @@ import (
 	lksdk "github.com/livekit/server-sdk-go/v2"
 	"github.com/pion/rtp"
 
+	"github.com/livekit-connector/livekit-connector/internal/clock"
 	"github.com/livekit-connector/livekit-connector/media"
 )
 
@@ -53,7 +54,7 @@ type TrackView struct {
 // seen is what View is made of.
 type seen struct {
 	room            atomic.Pointer[roomSeen]
-	firstIn, lastIn atomic.Int64 // Unix ns
+	firstIn, lastIn clock.Moment // by the voice's watch
 	packets         atomic.Uint64
 }
 
@@ -115,9 +116,9 @@ func (l *Leg) hears(next func(*rtp.Packet, time.Duration) error) func(*rtp.Packe
 	return func(p *rtp.Packet, age time.Duration) error {
 		l.seen.packets.Add(1)
 		if string(p.Payload) != string(media.SilenceFrame) {
-			now := time.Now().UnixNano()
-			l.seen.lastIn.Store(now) // before the first one: see View
-			l.seen.firstIn.CompareAndSwap(0, now)
+			now := time.Now()
+			l.voice.clock.Set(&l.seen.lastIn, now) // before the first one: see View
+			l.voice.clock.First(&l.seen.firstIn, now)
 		}
 		return next(p, age)
 	}
@@ -126,11 +127,12 @@ func (l *Leg) hears(next func(*rtp.Packet, time.Duration) error) func(*rtp.Packe
 // View returns what the leg sees now, or saw last before it left. Whoever has a first packet has a last one, too: they are
 // read in this order and written in the other.
 func (l *Leg) View() View {
+	at := l.voice.clock.Time
 	v := View{
 		Offline: l.reconnecting.Load(),
-		FirstIn: instant(l.seen.firstIn.Load()), LastIn: instant(l.seen.lastIn.Load()), Received: l.seen.packets.Load(),
-		FirstOut: instant(l.voice.firstOut.Load()), LastOut: instant(l.voice.lastOut.Load()),
-		FirstHeard: instant(l.voice.firstHeard.Load()),
+		FirstIn: at(&l.seen.firstIn), LastIn: at(&l.seen.lastIn), Received: l.seen.packets.Load(),
+		FirstOut: at(&l.voice.firstOut), LastOut: at(&l.voice.lastOut),
+		FirstHeard: at(&l.voice.firstHeard),
 	}
 	switch l.voice.gate.Load() {
 	case gateHeld, gateOpen:
@@ -181,11 +183,4 @@ func (l *Leg) heardLocked() map[string]uint64 {
 		heard[sid] = h.stream.packets.Load()
 	}
 	return heard
-}
-
-func instant(nanos int64) time.Time {
-	if nanos == 0 {
-		return time.Time{}
-	}
-	return time.Unix(0, nanos)
 }

@@ -9,6 +9,7 @@ import (
 	lksdk "github.com/livekit/server-sdk-go/v2"
 	"github.com/pion/rtp"
 
+	"github.com/livekit-connector/livekit-connector/internal/clock"
 	"github.com/livekit-connector/livekit-connector/media"
 )
 
@@ -49,16 +50,17 @@ type voice struct {
 	bound chan struct{} // closed when the track has a connection for the first time
 
 	gate         atomic.Int32
-	heldSince    atomic.Int64 // Unix ns
-	subscribedAt atomic.Int64 // Unix ns, zero: not yet
+	clock        clock.Watch // started with the voice
+	heldSince    clock.Moment
+	subscribedAt clock.Moment
 	listeners    atomic.Int32 // other participants that are not hidden
 
 	held []*rtp.Packet // the writer's own, oldest first
 
 	sent, unpublished, unbound, overflowed atomic.Uint64
 
-	firstHeard        atomic.Int64 // Unix ns: somebody subscribed for the first time, on whatever connection
-	firstOut, lastOut atomic.Int64 // Unix ns, of what was sent
+	firstHeard        clock.Moment // somebody subscribed for the first time, on whatever connection
+	firstOut, lastOut clock.Moment // of what was sent
 }
 
 // Stats counts the phone's packets.
@@ -84,7 +86,7 @@ type counts struct {
 }
 
 func newVoice(track *lksdk.LocalTrack) *voice {
-	v := &voice{track: track, bound: make(chan struct{})}
+	v := &voice{track: track, clock: clock.Start(), bound: make(chan struct{})}
 	track.OnBind(sync.OnceFunc(func() { close(v.bound) }))
 	return v
 }
@@ -93,8 +95,8 @@ func (v *voice) shut() { v.gate.Store(gateShut) }
 
 // hold makes the next packets wait for a subscriber. The gate moves last: it publishes the times to the writer.
 func (v *voice) hold(now time.Time) {
-	v.subscribedAt.Store(0)
-	v.heldSince.Store(now.UnixNano())
+	v.subscribedAt.Clear()
+	v.clock.Set(&v.heldSince, now)
 	v.gate.Store(gateHeld)
 }
 
@@ -106,8 +108,8 @@ func (v *voice) holdAgain(now time.Time) {
 }
 
 func (v *voice) subscribed(now time.Time) {
-	v.subscribedAt.CompareAndSwap(0, now.UnixNano())
-	v.firstHeard.CompareAndSwap(0, now.UnixNano())
+	v.clock.First(&v.subscribedAt, now)
+	v.clock.First(&v.firstHeard, now)
 }
 
 // WriteRTP sends one packet of the phone to the room. It keeps neither p nor its payload, and allocates nothing once
@@ -146,14 +148,14 @@ func (v *voice) due(now time.Time) bool {
 	if !v.track.IsBound() {
 		return false
 	}
-	if at := v.subscribedAt.Load(); at != 0 {
+	if at := v.clock.Time(&v.subscribedAt); !at.IsZero() {
 		rest := settle
 		if v.listeners.Load() > 1 {
 			rest = settleAll
 		}
-		return now.UnixNano()-at >= int64(rest)
+		return now.Sub(at) >= rest
 	}
-	return v.listeners.Load() == 0 || now.UnixNano()-v.heldSince.Load() >= int64(holdLimit)
+	return v.listeners.Load() == 0 || now.Sub(v.clock.Time(&v.heldSince)) >= holdLimit
 }
 
 // keep adds to the pre-roll and shortens it to a length in ticks.
@@ -179,9 +181,9 @@ func (v *voice) send(p *rtp.Packet) error {
 		return nil
 	}
 	v.sent.Add(1)
-	now := time.Now().UnixNano()
-	v.lastOut.Store(now) // before the first one: see View
-	v.firstOut.CompareAndSwap(0, now)
+	now := time.Now()
+	v.clock.Set(&v.lastOut, now) // before the first one: see View
+	v.clock.First(&v.firstOut, now)
 	return v.track.WriteRTP(p, nil)
 }
 
