@@ -262,7 +262,7 @@ const answerMargin = 500 * time.Millisecond
 // answerBy is when a request has to be answered; zero if nobody says.
 func answerBy(ctx context.Context, req interface{ GetAnswerBy() *timestamppb.Timestamp }) time.Time {
 	if req != nil && req.GetAnswerBy() != nil {
-		return req.GetAnswerBy().AsTime()
+		return ours(req.GetAnswerBy().AsTime())
 	}
 	if expiry, ok := ctx.Deadline(); ok {
 		return expiry.Add(-answerMargin)
@@ -282,6 +282,15 @@ func until(ctx context.Context, req interface{ GetAnswerBy() *timestamppb.Timest
 
 // errAnswerBy is the cause of a context whose requester has to be answered now.
 var errAnswerBy = errors.New("node: time to answer the request")
+
+// ours is a moment that came in a message, by this process's monotonic clock: what is reckoned from it stays right when the
+// machine's clock is set.
+func ours(at time.Time) time.Time {
+	if at.IsZero() {
+		return at
+	}
+	return time.Now().Add(time.Until(at))
+}
 
 // timeOf is zero for a time that a message does not hold; AsTime makes 1970 of it.
 func timeOf(t *timestamppb.Timestamp) time.Time {
