@@ -27,6 +27,9 @@ LIVEKIT_SERVER_MOD   := testdata/livekit-server
 LIVEKIT_SERVER_STAMP := $(CACHE)/livekit-server-$(shell cat $(LIVEKIT_SERVER_MOD)/go.mod $(LIVEKIT_SERVER_MOD)/go.sum | cksum | cut -d' ' -f1).stamp
 export LIVEKIT_SERVER ?= $(TOOLS)/livekit-server
 
+# The Prometheus that the dashboard, the rules and the alerts are tested with.
+export PROMETHEUS ?= $(CACHE)/prometheus/usr/bin/prometheus
+
 # The SDKs that the end-to-end tests drive.
 SDK_SOURCE := internal/e2e/sdk
 export SDK_DIR ?= $(CACHE)/sdk
@@ -93,9 +96,14 @@ race: deps livekit-server $(GOTESTSUM) ## Run the part of them that runs under t
 	$(GOTESTSUM) --format testname -- -race -count=1 -p 3 -timeout 10m $(TEST_FLAGS) $(RACE_PACKAGES)
 
 .PHONY: e2e
-e2e: deps livekit-server sdks $(GOTESTSUM) ## Run whole calls: livekit-server, LiveKit's SDKs, a fake Meta
+e2e: deps livekit-server sdks prometheus $(GOTESTSUM) ## Run whole calls: livekit-server, LiveKit's SDKs, a fake Meta
 	PATH="$(SDK_DIR)/bin:$$PATH" $(GOTESTSUM) --format testname -- -count=1 -timeout 15m -skip '$(E2E_MANY)' $(TEST_FLAGS) $(E2E_PACKAGES)
 	PATH="$(SDK_DIR)/bin:$$PATH" $(GOTESTSUM) --format testname -- -count=1 -timeout 15m -run '$(E2E_MANY)' -parallel 5 $(TEST_FLAGS) $(E2E_PACKAGES)
+
+.PHONY: dashboards
+dashboards: prometheus ## Check deploy/prometheus with promtool, and its names and the dashboard's against the metrics
+	cd deploy/prometheus && $(dir $(PROMETHEUS))promtool check rules rules.yaml alerts.yaml && $(dir $(PROMETHEUS))promtool test rules alerts_test.yaml
+	go test -count=1 ./internal/e2e/series
 
 .PHONY: lint
 lint: deps $(GOLANGCI) ## Run golangci-lint, layer rules included
@@ -110,8 +118,9 @@ vet: deps ## Run go vet
 	go vet ./...
 
 .PHONY: docs
-docs: ## Write the settings' tables of README.md anew
+docs: ## Write the tables of README.md and docs/metrics.md anew
 	UPDATE_README=1 go test -count=1 -run TestReadmeTableIsCurrent ./internal/app
+	UPDATE_DOCS=1 go test -count=1 -run TestDocumentIsCurrent ./internal/e2e/series
 
 .PHONY: fuzz
 FUZZTIME ?= 60s
@@ -171,6 +180,10 @@ $(LIVEKIT_SERVER_STAMP):
 	@mkdir -p $(TOOLS)
 	cd $(LIVEKIT_SERVER_MOD) && GOFLAGS='-buildvcs=false' CGO_ENABLED=0 go build -o $(TOOLS)/livekit-server github.com/livekit/livekit-server/cmd/server
 	@rm -f $(CACHE)/livekit-server-*.stamp && touch $@
+
+.PHONY: prometheus
+prometheus: ## Fetch Debian's Prometheus into .cache/prometheus, unless PROMETHEUS names another
+	@[ -x '$(PROMETHEUS)' ] || .ci/prometheus.sh $(CACHE)/prometheus
 
 .PHONY: sdks
 sdks: $(SDK_STAMP) ## Install LiveKit's Node, Python and older Go SDKs into .cache/sdk
