@@ -129,14 +129,15 @@ func share(part, whole time.Duration) float64 {
 // attributes are the statistics for the line that tells of the call's end.
 func (h *Heard) attributes() []any {
 	n := &h.Network
-	toPhone := append(lineAttributes(&h.ToPhone), "lost", n.Lost, "jitterMs", milliseconds(n.Jitter))
+	toPhone := append([]any{"mode", lineMode(&h.ToPhone)}, lineAttributes(&h.ToPhone)...)
+	toPhone = append(toPhone, "lost", n.Lost, "jitterMs", milliseconds(n.Jitter))
 	toPhone = append(toPhone, quality(h.PhoneQuality, h.PhoneKnown)...)
 	toRoom := []any{
-		"relayed", h.Relay.Relayed, "late", h.Relay.Duplicate + h.Relay.Stray, "restarts", h.Relay.Restarts,
+		"mode", modeRelay, "relayed", h.Relay.Relayed, "late", h.Relay.Duplicate + h.Relay.Stray, "restarts", h.Relay.Restarts,
 		"writeErrors", h.Relay.WriteErrors,
 	}
 	if h.Transcoded {
-		toRoom = lineAttributes(&h.ToRoom)
+		toRoom = append([]any{"mode", modeTranscode}, lineAttributes(&h.ToRoom)...)
 	}
 	toRoom = append(toRoom, "expected", n.Expected, "lost", n.Missed, "jitterMs", milliseconds(n.ReceivedJitter))
 	toRoom = append(toRoom, quality(h.RoomQuality, h.RoomKnown)...)
@@ -147,6 +148,25 @@ func (h *Heard) attributes() []any {
 		a = append(a, slog.Group("keys", slog.Group("toRoom", room...), slog.Group("toPhone", phone...)))
 	}
 	return a
+}
+
+// How audio went in one direction, for the line that tells of the end.
+const (
+	modeRelay     = "relay"
+	modeMix       = "mix"
+	modeBoth      = "relay+mix"
+	modeTranscode = "transcode"
+)
+
+func lineMode(l *media.LineStats) string {
+	switch {
+	case l.MixTime == 0:
+		return modeRelay
+	case l.RelayTime == 0:
+		return modeMix
+	default:
+		return modeBoth
+	}
 }
 
 // lineAttributes leave out what a call without a mix has no number for.

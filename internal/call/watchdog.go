@@ -62,7 +62,7 @@ func (c *Call) report() {
 	}
 	attributes := []any{
 		"reason", end.Reason.String(), "result", string(end.Reason.Result()),
-		"started", c.started, "talked", talked.Round(time.Millisecond), slog.Group("stagesMs", stages...),
+		"started", c.started, "duration", endedAt.Sub(c.started).Round(time.Millisecond), "talked", talked.Round(time.Millisecond), slog.Group("stagesMs", stages...),
 	}
 	attributes = append(attributes, heard.attributes()...)
 	attributes = append(attributes, c.opts.Meta.LogAttrs()...)

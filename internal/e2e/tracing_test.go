@@ -65,8 +65,8 @@ func TestDialIsOneTrace(t *testing.T) {
 	require.NoError(t, a.wait("connect", call.ID()).err)
 	require.NoError(t, call.PickUp())
 	require.NoError(t, call.Wait(wait(t), fakemeta.StateActive))
-	w.app.Node().HangUpAll(wait(t)) //nolint:errcheck // stop says the same
-	require.NoError(t, w.stop())    // which sends the last spans
+	require.NoError(t, w.app.Node().HangUpAll(wait(t)))
+	require.NoError(t, w.stop()) // which sends the last spans
 
 	got := treeOf(t, c.Spans(), trace, caller, "caller")
 	require.Equal(t, []string{"livekit.Connector/DialWhatsAppCall"}, got["caller"])

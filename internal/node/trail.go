@@ -18,8 +18,8 @@ type callLoggers struct{ call, room *slog.Logger }
 func (n *Node) callLog(t callTrace, leg metaLeg, d call.Direction, id string, p participant, user ...string) callLoggers {
 	user = append(user, p.name)
 	where := []any{"nodeID", n.opts.ID, "room", logs.Personal{Text: p.room, Of: user}, "participant", logs.Personal{Text: p.identity, Of: user}}
-	if id := t.span.TraceID(); id != "" {
-		where = append(where, "traceID", id)
+	if traceID := t.span.TraceID(); traceID != "" {
+		where = append(where, "traceID", traceID)
 	}
 	who := append([]any{"callID", id, "direction", d.String()}, where...)
 	leg.Bind(who...)

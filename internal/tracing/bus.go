@@ -32,10 +32,11 @@ func (t *Tracer) send(info psrpc.RPCInfo, next psrpc.ClientRPCHandler) psrpc.Cli
 		span.method(info)
 		carrier := propagation.MapCarrier{}
 		propagator.Inject(ctx, carrier)
+		pairs := make([]string, 0, 2*len(carrier))
 		for key, value := range carrier {
-			ctx = metadata.AppendMetadataToOutgoingContext(ctx, key, value)
+			pairs = append(pairs, key, value)
 		}
-		res, err := next(ctx, req, opts...)
+		res, err := next(metadata.AppendMetadataToOutgoingContext(ctx, pairs...), req, opts...)
 		span.failed(err)
 		return res, err
 	}
@@ -77,8 +78,7 @@ func (s *Span) failed(err error) {
 	if err == nil {
 		return
 	}
-	var coded psrpc.Error
-	if errors.As(err, &coded) {
+	if coded, ok := errors.AsType[psrpc.Error](err); ok {
 		s.Fail(string(coded.Code()))
 		return
 	}

@@ -142,8 +142,7 @@ func (e *Exporter) Close(ctx context.Context) error {
 	case err = <-sent:
 	case <-ctx.Done():
 		_ = e.out.Shutdown(ctx) // what is under way breaks off, what waits fails
-		<-sent
-		err = ctx.Err()
+		err = errors.Join(ctx.Err(), <-sent)
 	}
 	if err != nil {
 		return fmt.Errorf("send the last traces: %w", err)

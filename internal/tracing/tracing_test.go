@@ -29,7 +29,9 @@ func options(env map[string]string) tracing.Options {
 
 func TestNothingRunsUnlessAskedFor(t *testing.T) {
 	for _, env := range []map[string]string{
-		{}, {"OTEL_SERVICE_NAME": "x"}, {"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"},
+		{},
+		{"OTEL_SERVICE_NAME": "x"},
+		{"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"},
 		{"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"},
 	} {
 		before := runtime.NumGoroutine()

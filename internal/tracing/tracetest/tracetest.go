@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 
@@ -24,11 +25,11 @@ type Collector struct {
 }
 
 // Start starts one; the end of the test takes it down.
-func Start(t testing.TB) *Collector {
-	t.Helper()
+func Start(tb testing.TB) *Collector {
+	tb.Helper()
 	c := &Collector{}
 	c.server = httptest.NewServer(http.HandlerFunc(c.take))
-	t.Cleanup(c.server.Close)
+	tb.Cleanup(c.server.Close)
 	return c
 }
 
@@ -64,11 +65,11 @@ func (c *Collector) Add(req *collectorpb.ExportTraceServiceRequest) {
 func (c *Collector) Text() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	text := ""
+	var text strings.Builder
 	for _, r := range c.requests {
-		text += r.String() + "\n"
+		text.WriteString(r.String() + "\n")
 	}
-	return text
+	return text.String()
 }
 
 // Span is one that was exported.
