@@ -112,9 +112,13 @@ func New(c Config, opts Options) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
+	gate, err := a.newGate(opts.Registry)
+	if err != nil {
+		return nil, err
+	}
 	a.node, err = node.New(node.Options{
 		ID: nodeID(), Bus: bus, LiveKitURL: c.WebSocketURL(), Secret: keys.GetSecret,
-		Meta: stack, Graph: graph, Pacer: pacer, Audio: audio, Keys: c.DTMF.mode(), Timeouts: timeouts(&c), MaxCalls: c.MaxActiveCalls,
+		Meta: stack, Graph: graph, Pacer: pacer, Audio: audio, Keys: c.DTMF.mode(), Timeouts: timeouts(&c), Gate: gate,
 		StatusesSeen: c.Webhook.sees, Recording: c.WhatsApp.Recording.capture(), Transcription: c.WhatsApp.Transcription.capture(),
 		PermissionRequest: c.WhatsApp.PermissionRequest.text(),
 		NumberAttributes:  c.Participant.PhoneNumberAttributes, History: c.CallHistory.history(), Watcher: watcher, Panics: a.panics,

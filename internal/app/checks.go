@@ -31,12 +31,7 @@ func (a *App) addChecks(pacer *media.Pacer) {
 		}
 		return nil
 	})
-	a.probes.AddReady("capacity", func(context.Context) error {
-		if a.node.Full() {
-			return fmt.Errorf("%d calls of max_active_calls %d", a.node.Calls(), a.config.MaxActiveCalls)
-		}
-		return nil
-	})
+	a.probes.AddReady("capacity", func(context.Context) error { return a.node.Full() })
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment} // one connection for all probes
 	a.onClose("probes' connection", func() error { transport.CloseIdleConnections(); return nil })
 	client := &http.Client{Transport: transport}

@@ -33,7 +33,7 @@ type Config struct {
 	ProxyLiveKit     bool     `yaml:"proxy_livekit" help:"Pass every request that is not for the connector on to livekit-server, WebSockets too, so that one LIVEKIT_URL serves SDKs, agents and calls."`
 	AllowEmptyGrants bool     `yaml:"allow_empty_grants" help:"Accept Connect and Disconnect with a token that grants nothing: several LiveKit SDKs send such tokens."`
 
-	MaxActiveCalls  int           `yaml:"max_active_calls" group:"Calls" help:"Calls held at once; more are refused with resource_exhausted. 0 means no limit."`
+	MaxActiveCalls  int           `yaml:"max_active_calls" group:"Calls" help:"Calls held at once; more are refused with resource_exhausted. 0 means no limit but those of limits."`
 	MaxCallDuration time.Duration `yaml:"max_call_duration" help:"An answered call is ended after this time. 0 means never."`
 	AloneTimeout    time.Duration `yaml:"alone_timeout" help:"A call is ended when everybody to talk with has been gone from its room for so long; somebody who comes in time keeps it, as an agent that restarts. Rooms that nobody has entered yet do not count. 0 means never."`
 	RingingTimeout  time.Duration `yaml:"ringing_timeout" help:"How long a dialled phone may ring if the request does not say."`
@@ -51,6 +51,7 @@ type Config struct {
 	Participant ParticipantConfig `yaml:"participant"`
 	Events      EventsConfig      `yaml:"events"`
 	CallHistory CallHistoryConfig `yaml:"call_history"`
+	Limits      LimitsConfig      `yaml:"limits"`
 	Media       MediaConfig       `yaml:"media"`
 	DTMF        DTMFConfig        `yaml:"dtmf"`
 	RTC         RTCConfig         `yaml:"rtc"`
@@ -159,6 +160,7 @@ func DefaultConfig() Config {
 		Webhook:     defaultWebhook(),
 		Events:      defaultEvents(),
 		CallHistory: defaultCallHistory(),
+		Limits:      defaultLimits(),
 		Media: MediaConfig{
 			Mode: media.ModeAuto.String(), MaxRelayBitrate: media.DefaultMaxRelayBitrate, MaxVoices: media.DefaultMaxVoices,
 			G711:   g711Off,

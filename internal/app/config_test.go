@@ -32,6 +32,7 @@ func TestExampleConfigLoads(t *testing.T) {
 	want := DefaultConfig()
 	want.WSURL, want.APIKey, want.APISecret = "ws://127.0.0.1:7880", "devkey", "secret"
 	want.Keys = map[string]Secret{}
+	want.Limits.CallsByKey, want.Limits.CallsByNumber = map[string]int{}, map[string]int{}
 	want.Logging.Components = map[string]string{}
 	for _, list := range []*[]string{
 		&want.BindAddresses, &want.Events.URLs, &want.WhatsApp.APIVersions, &want.RTC.NAT1To1IPs, &want.RTC.Interfaces.Includes,
@@ -124,6 +125,8 @@ func TestEveryKeyCanBeSetByFlagAndEnvironment(t *testing.T) {
 		"media.mode": "transcode", "media.g711": "prefer", "media.max_voices": "7", "media.gain_to_phone": "6",
 		"media.gain_to_room": "-6", "media.opus.complexity": "9", "media.opus.expected_loss": "10", "media.opus.fec": "false",
 		"media.jitter.min_delay": "20ms", "media.jitter.max_delay": "500ms",
+		"limits.max_cpu_utilization": "0.8", "limits.max_memory_utilization": "0.8", "limits.cpus": "2.5", "limits.relay_cost": "0.01",
+		"limits.mix_cost": "0.05", "limits.calls_by_key": "{key: 3}", "limits.calls_by_number": "{'100': 3}",
 	}
 	needed := map[string][]string{
 		"webhook.path": {"CONNECTOR_WEBHOOK_VERIFY_TOKEN=v", "CONNECTOR_WEBHOOK_APP_SECRETS=a,b"},

@@ -30,6 +30,7 @@ func (c *Config) Validate() error {
 	v.webhook(c)
 	v.events(c)
 	v.callHistory(&c.CallHistory)
+	v.limits(c)
 	v.media(&c.Media)
 	v.dtmf(&c.DTMF)
 	v.rtc(&c.RTC)

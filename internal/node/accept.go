@@ -10,6 +10,7 @@ import (
 	"github.com/livekit/protocol/livekit"
 	"github.com/livekit/psrpc"
 
+	"github.com/livekit-connector/livekit-connector/internal/admission"
 	"github.com/livekit-connector/livekit-connector/internal/call"
 	"github.com/livekit-connector/livekit-connector/internal/metaleg"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
@@ -32,8 +33,10 @@ func (n *Node) accept(
 		return nil, err
 	}
 	made := false
+	var slot *admission.Place
 	defer func() {
 		if !made {
+			slot.Release()
 			n.table.drop(id) // nothing was said to Meta: the same call may be accepted with a better SDP
 		}
 	}()
@@ -41,12 +44,15 @@ func (n *Node) accept(
 	if err != nil {
 		return nil, err
 	}
+	if slot, err = n.opts.Gate.Reserve(askOf(req, w.audio)); err != nil {
+		return nil, err
+	}
 	leg, answer, err := n.opts.Meta.Answer(ctx, r.GetSdp().GetSdp())
 	if err != nil {
 		return nil, unanswered(err)
 	}
 	e := n.inbound(ctx, req, r, w, metaLeg{leg}, answer)
-	made = true
+	e.slot, made = slot, true
 	n.run(e)
 	select {
 	case <-e.call.Active():

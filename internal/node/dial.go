@@ -10,6 +10,7 @@ import (
 
 	"github.com/livekit/protocol/livekit"
 
+	"github.com/livekit-connector/livekit-connector/internal/admission"
 	"github.com/livekit-connector/livekit-connector/internal/call"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
@@ -27,11 +28,16 @@ func (n *Node) dial(
 		return nil, err
 	}
 	placed := false
+	var slot *admission.Place
 	defer func() {
 		if !placed {
+			slot.Release()
 			n.table.free()
 		}
 	}()
+	if slot, err = n.opts.Gate.Reserve(askOf(req, w.audio)); err != nil {
+		return nil, err
+	}
 	identified := n.table.dial()
 	defer identified()
 	leg, offer, err := n.opts.Meta.Offer(ctx)
@@ -45,7 +51,7 @@ func (n *Node) dial(
 		return nil, errors.Join(err, leg.Close())
 	}
 	e := n.outbound(ctx, req, r, w, metaLeg{leg}, id)
-	placed = true
+	e.slot, placed = slot, true
 	if err := n.table.reserve(id); err != nil {
 		return nil, n.abandon(e, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/livekit/protocol/connector"
 	"github.com/livekit/psrpc"
 
+	"github.com/livekit-connector/livekit-connector/internal/admission"
 	"github.com/livekit-connector/livekit-connector/internal/call"
 	"github.com/livekit-connector/livekit-connector/internal/metaleg"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
@@ -59,6 +60,7 @@ func rpcError(err error) error {
 		setup  *setupError
 		atEnd  *terminateError
 		endErr *call.EndError
+		full   *admission.LimitError
 	)
 	switch {
 	case errors.As(err, &setup):
@@ -73,8 +75,8 @@ func rpcError(err error) error {
 		return psrpc.NewErrorf(psrpc.AlreadyExists, "this call is already being handled")
 	case errors.Is(err, errUnknown), errors.Is(err, errEnded):
 		return connector.ErrWhatsAppCallNotFound
-	case errors.Is(err, errBusy):
-		return connector.ErrServerBusy
+	case errors.As(err, &full):
+		return limitCode(full)
 	case errors.Is(err, metaleg.ErrSDP):
 		return psrpc.NewErrorf(psrpc.InvalidArgument, "sdp: %v", err)
 	case errors.As(err, &state):

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/livekit-connector/livekit-connector/internal/admission"
 	"github.com/livekit-connector/livekit-connector/internal/call"
 	"github.com/livekit-connector/livekit-connector/internal/metaleg"
 	"github.com/livekit-connector/livekit-connector/internal/panics"
@@ -56,8 +57,8 @@ type Options struct {
 	// Keys says what becomes of keys that a room presses for its phone.
 	Keys     call.KeyMode
 	Timeouts call.Timeouts
-	// MaxCalls bounds the calls held at once; zero means no bound.
-	MaxCalls int
+	// Gate gives every call its place. The node has it measure; nobody else may.
+	Gate *admission.Gate
 	// NumberAttributes puts phone numbers and user IDs into participant attributes.
 	NumberAttributes bool
 	// StatusesSeen says whether Meta's webhooks about a phone number's calls come to ReportCall: call.Options.StatusesSeen.
@@ -104,7 +105,7 @@ func New(opts Options) (*Node, error) {
 		opts:    opts,
 		log:     opts.Logger.With("nodeID", opts.ID),
 		metrics: newMetrics(opts.Registerer, opts.Pacer),
-		table:   newTable(opts.MaxCalls),
+		table:   newTable(),
 		dials:   newDialMemory(),
 		history: newHistory(opts.History),
 		closing: make(chan struct{}),
@@ -129,8 +130,8 @@ func New(opts Options) (*Node, error) {
 // Calls is how many calls the node holds, those that are ending included.
 func (n *Node) Calls() int { return n.table.size() }
 
-// Full says whether the node holds as many calls as it may.
-func (n *Node) Full() bool { return n.table.full() }
+// Full returns an *admission.LimitError while the node has no place for another call, whoever asks; else nil.
+func (n *Node) Full() error { return n.opts.Gate.Full() }
 
 // StartCall places or takes a call.
 func (n *Node) StartCall(ctx context.Context, req *connectorpb.StartCallRequest) (*connectorpb.StartCallResponse, error) {
@@ -152,13 +153,14 @@ func (n *Node) StartCall(ctx context.Context, req *connectorpb.StartCallRequest)
 	return res, nil
 }
 
-// StartCallAffinity bids for a new call: more for more room, zero for none. Zero is an answer, unlike a negative bid, so
-// that a full cluster can be told from a dead one.
-func (n *Node) StartCallAffinity(context.Context, *connectorpb.StartCallRequest) float32 {
-	if n.table.closed() || n.table.full() {
+// StartCallAffinity bids for a new call: more for more room, next to nothing if there is none, and zero to take none.
+// So of full nodes one is asked, whose refusal says why. Zero is an answer too, unlike a negative bid, so that a cluster
+// that takes no calls can be told from a dead one.
+func (n *Node) StartCallAffinity(_ context.Context, req *connectorpb.StartCallRequest) float32 {
+	if n.table.closed() {
 		return 0
 	}
-	return n.table.room()
+	return n.opts.Gate.Room(askOf(req, n.opts.Audio))
 }
 
 // place is the call's room and participant, with what was left empty filled in.
@@ -217,6 +219,7 @@ func (n *Node) run(e *entry) {
 	n.created(e)
 	n.tasks.Go(func() {
 		n.live(e)
+		e.slot.Release()
 		if e.untold() && !e.call.PreAccepted() {
 			n.table.drop(id) // Meta heard nothing from us: the offer may be accepted with a better token
 			return
@@ -248,6 +251,7 @@ func (n *Node) abandon(e *entry, err error) error {
 	e.call.End(call.ReasonShutdown, err)
 	n.tasks.Go(func() {
 		defer n.table.free()
+		defer e.slot.Release()
 		defer n.opts.Panics.Recover(panics.Call, n.log, nil)
 		defer n.endTrace(e)
 		_ = e.call.Run()

@@ -47,7 +47,11 @@ func (n *Node) sweepOnce(now time.Time, stuck map[*call.Call]bool) {
 	defer n.opts.Panics.Recover(panics.Sweeper, n.log, nil) // the next round sees the others
 	n.table.expire(now)
 	n.history.expire(now)
+	n.opts.Gate.Sample(now)
 	for _, e := range n.table.all() {
+		if e.call.Answered() {
+			e.slot.SetMode(modeNow(e.call), now)
+		}
 		r, ok := e.call.Check(now)
 		if !ok {
 			continue

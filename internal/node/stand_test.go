@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"github.com/livekit-connector/livekit-connector/internal/admission"
 	"github.com/livekit-connector/livekit-connector/internal/call"
 	"github.com/livekit-connector/livekit-connector/internal/metaleg"
 	"github.com/livekit-connector/livekit-connector/media"
@@ -72,7 +73,7 @@ func newStandWith(t *testing.T, change func(*Options)) *stand {
 	options := Options{
 		ID: "test", Bus: psrpc.NewLocalMessageBus(), LiveKitURL: strings.Replace(silent.URL, "http", "ws", 1),
 		Secret: func(string) string { return "secret-secret-secret-secret-secret" },
-		Meta:   stack, Graph: client, Pacer: pacer, Timeouts: timeouts,
+		Meta:   stack, Graph: client, Pacer: pacer, Timeouts: timeouts, Gate: newGate(t, s.registry, admission.Limits{}),
 		Registerer: s.registry, Logger: slog.New(slog.DiscardHandler),
 	}
 	change(&options)

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/livekit-connector/livekit-connector/internal/admission"
 	"github.com/livekit-connector/livekit-connector/internal/call"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 )
@@ -23,6 +24,8 @@ type entry struct {
 	rule string
 	// trace is the call in its request's trace; nothing in it without tracing.
 	trace callTrace
+	// slot is the call's place on this node.
+	slot *admission.Place
 	// observer hears what the call goes through.
 	observer *observer
 	// said is set once a Disconnect spoke of the call: the one that ended it, or the first one after it ended otherwise.
@@ -47,7 +50,6 @@ var (
 	errExists  = errors.New("node: a call with this id is being handled")
 	errEnded   = errors.New("node: the call with this id has ended")
 	errUnknown = errors.New("node: no call with this id")
-	errBusy    = errors.New("node: no room for another call")
 )
 
 // Tombstones keep the IDs of ended calls, because Meta repeats and reorders its webhooks and an application passes them
@@ -60,8 +62,6 @@ const (
 
 // table knows all calls of this node: live, being made, and ended not long ago.
 type table struct {
-	maxCalls int
-
 	mu sync.Mutex // guards all following fields; never held across I/O
 	// live holds a nil entry for an ID that is reserved: its call is being made.
 	live map[string]*entry
@@ -82,9 +82,8 @@ type table struct {
 	empty chan struct{}
 }
 
-func newTable(maxCalls int) *table {
+func newTable() *table {
 	return &table{
-		maxCalls:  maxCalls,
 		live:      make(map[string]*entry),
 		making:    make(map[string]chan struct{}),
 		lingering: make(map[string]lingerer),
@@ -93,15 +92,12 @@ func newTable(maxCalls int) *table {
 	}
 }
 
-// admit takes a slot, so that a burst cannot slip through. The caller gives it back with free, or lets end do it.
+// admit takes a slot: whoever drains waits for it. The caller gives it back with free, or lets end do it.
 func (t *table) admit() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.shut {
 		return errDraining
-	}
-	if t.maxCalls > 0 && t.slots >= t.maxCalls {
-		return errBusy
 	}
 	t.slots++
 	return nil
@@ -289,22 +285,6 @@ func (t *table) size() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.slots
-}
-
-func (t *table) full() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.maxCalls > 0 && t.slots >= t.maxCalls
-}
-
-// room is the share of the table that is free, in (0, 1]. Without a bound it falls with every call, so that calls spread.
-func (t *table) room() float32 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.maxCalls > 0 {
-		return float32(t.maxCalls-t.slots) / float32(t.maxCalls)
-	}
-	return 1 / float32(1+t.slots)
 }
 
 // waitEmpty waits until no slot is taken or ctx ends.

@@ -12,19 +12,9 @@ import (
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
 )
 
-func TestTableAdmitsNoMoreThanItMay(t *testing.T) {
-	tab := newTable(2)
-	require.NoError(t, tab.admit())
-	require.NoError(t, tab.admit())
-	require.ErrorIs(t, tab.admit(), errBusy)
-	require.True(t, tab.full())
-	tab.free()
-	require.NoError(t, tab.admit())
-}
-
 func TestTableKnowsEachIDOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tab := newTable(0)
+		tab := newTable()
 		require.NoError(t, tab.admit())
 		require.NoError(t, tab.reserve("a"))
 		require.ErrorIs(t, tab.reserve("a"), errExists)
@@ -48,7 +38,7 @@ func TestTableKnowsEachIDOnce(t *testing.T) {
 
 func TestEndedCallLingersForTheOneWhoSaysSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tab := newTable(0)
+		tab := newTable()
 		for _, id := range []string{"said", "unsaid"} {
 			require.NoError(t, tab.admit())
 			require.NoError(t, tab.reserve(id))
@@ -74,7 +64,7 @@ func TestEndedCallLingersForTheOneWhoSaysSo(t *testing.T) {
 }
 
 func TestTableForgetsWhatNeverHappened(t *testing.T) {
-	tab := newTable(0)
+	tab := newTable()
 	require.NoError(t, tab.admit())
 	require.NoError(t, tab.reserve("a"))
 	tab.drop("a")
@@ -83,7 +73,7 @@ func TestTableForgetsWhatNeverHappened(t *testing.T) {
 }
 
 func TestTombstonesAreBounded(t *testing.T) {
-	tab := newTable(0)
+	tab := newTable()
 	for i := range tombstoneMax + 10 {
 		require.NoError(t, tab.admit())
 		require.NoError(t, tab.reserve(fmt.Sprint(i)))
@@ -96,13 +86,13 @@ func TestTombstonesAreBounded(t *testing.T) {
 }
 
 func TestFindAnswersAnUnknownIDAtOnce(t *testing.T) {
-	_, err := newTable(0).find(t.Context(), "nobody")
+	_, err := newTable().find(t.Context(), "nobody")
 	require.ErrorIs(t, err, errUnknown)
 }
 
 func TestFindWaitsForRequestsThatAreStillWithMeta(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tab := newTable(0)
+		tab := newTable()
 		identified := tab.dial()
 		other := tab.dial()
 		found := make(chan *entry, 1)
@@ -123,7 +113,7 @@ func TestFindWaitsForRequestsThatAreStillWithMeta(t *testing.T) {
 
 func TestFindGivesUpWithItsRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tab := newTable(0)
+		tab := newTable()
 		defer tab.dial()()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -134,7 +124,7 @@ func TestFindGivesUpWithItsRequest(t *testing.T) {
 
 func TestWaitEmpty(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tab := newTable(0)
+		tab := newTable()
 		require.NoError(t, tab.waitEmpty(t.Context()))
 		require.NoError(t, tab.admit())
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -169,7 +159,7 @@ func TestDialMemoryGivesARepetitionTheFirstAnswer(t *testing.T) {
 
 func TestFindDoesNotWaitForRequestsThatCameLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tab := newTable(0)
+		tab := newTable()
 		before := tab.dial()
 		unknown := make(chan error, 1)
 		go func() {
@@ -188,7 +178,7 @@ func TestFindDoesNotWaitForRequestsThatCameLater(t *testing.T) {
 
 func TestFindWaitsForACallThatIsBeingMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tab := newTable(0)
+		tab := newTable()
 		require.NoError(t, tab.admit())
 		require.NoError(t, tab.reserve("a"))
 		found := make(chan *entry, 1)
@@ -206,7 +196,7 @@ func TestFindWaitsForACallThatIsBeingMade(t *testing.T) {
 
 func TestFindHearsThatACallWasNotMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tab := newTable(0)
+		tab := newTable()
 		require.NoError(t, tab.admit())
 		require.NoError(t, tab.reserve("a"))
 		go tab.drop("a")
