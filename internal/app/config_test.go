@@ -119,7 +119,7 @@ func TestEveryKeyCanBeSetByFlagAndEnvironment(t *testing.T) {
 		"allow_empty_grants": "false", "rtc.use_ipv6": "false",
 		"events.urls": "https://a.example.com/events,http://localhost:3000", "events.api_key": "key", "events.max_attempts": "9",
 		"whatsapp.numbers": `{"100": {access_token: EAAx}}`,
-		"webhook.path":     "/webhook", "webhook.on_no_rule": "ignore", "webhook.on_refused": "ignore",
+		"webhook.path":     "/webhook", "webhook.on_no_rule": "ignore", "webhook.on_refused": "ignore", "webhook.public_url": "https://calls.example.com/webhook",
 		"webhook.forward": "[{url: https://bot.example.com}]",
 		"health_port":     "9001", "prometheus_port": "9002",
 		"media.mode": "transcode", "media.g711": "prefer", "media.max_voices": "7", "media.gain_to_phone": "6",

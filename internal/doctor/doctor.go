@@ -39,6 +39,9 @@ type Options struct {
 	// MaxActiveCalls is how many calls there can be at once; zero means that nobody said.
 	MaxActiveCalls int
 
+	// Limits are what calls may bring the process to; what is zero is not limited, or found out.
+	Limits Limits
+
 	// STUN are servers, host:port, that tell the public address. Empty asks none.
 	STUN []string
 	// Join lets two participants join a room of their own for some seconds.
@@ -123,6 +126,9 @@ type RTC struct {
 
 // TURN is one URL of a TURN server.
 type TURN struct{ URL, Username, Password string }
+
+// Limits are shares of CPU and memory, and CPU cores: those that there are, and what a call takes.
+type Limits struct{ MaxCPU, MaxMemory, CPUs, RelayCost, MixCost float64 }
 
 // check is one thing to examine.
 type check struct {

@@ -154,7 +154,7 @@ func brokenMachine() []broken {
 		{"too few descriptors for an unknown number of calls", func(s *stand) { s.machine.Files, s.o.MaxActiveCalls = 256, 0 }, "descriptors", warn, "enough for about 5 calls", "LimitNOFILE"},
 		{"a UDP range that is too narrow", func(s *stand) { s.o.RTC.PortMin, s.o.RTC.PortMax = 40_000, 40_009 }, "udp-ports", fail, "has 10 ports", "rtc.port_range_start"},
 		{"a UDP range that is used up", func(s *stand) { s.o.RTC.PortMin, s.o.RTC.PortMax, s.machine.UDPInUse = 40_000, 40_099, 100 }, "udp-ports", fail, "100 of them in use", "ss -lunp"},
-		{"too little memory", func(s *stand) { s.machine.Memory = 100_000_000 }, "capacity", warn, "max_active_calls is 50", "more CPU and memory"},
+		{"too little memory", func(s *stand) { s.machine.Memory = 100e6 }, "capacity", warn, "max_active_calls is 50", "more CPU and memory"},
 		{"no address", func(s *stand) { s.o.RTC.KeepIP = func(net.IP) bool { return false } }, "addresses", fail, "no address is left", "rtc.interfaces"},
 		{"rules that are none", func(s *stand) { require.NoError(s.t, os.WriteFile(s.o.RulesFile, []byte("rules: 3"), 0o600)) }, "rules", fail, "rules.yaml", "mend the file"},
 		{"webhooks without rules", func(s *stand) { s.o.RulesFile = "" }, "rules", warn, "left to your application", "set rules_file"},

@@ -4,13 +4,15 @@ import (
 	"crypto/x509"
 	"net/http"
 	"net/url"
+
+	"github.com/livekit-connector/livekit-connector/internal/admission"
 )
 
 // Machine is a machine for tests. Its zero value says nothing.
 type Machine struct {
 	Files                         uint64
-	CPUs                          int
-	Memory                        uint64
+	Cores                         float64
+	Memory                        float64
 	UDPInUse                      int
 	Unsteady                      bool
 	Proxy                         *url.URL
@@ -18,9 +20,10 @@ type Machine struct {
 	EphemeralFirst, EphemeralLast int
 }
 
-func (m Machine) openFiles() (uint64, error)                    { return m.Files, nil }
-func (m Machine) memory() uint64                                { return m.Memory }
-func (m Machine) cpus() int                                     { return m.CPUs }
+func (m Machine) openFiles() (uint64, error) { return m.Files, nil }
+func (m Machine) capacity() (admission.Capacity, admission.Costs) {
+	return admission.Capacity{Cores: m.Cores, Memory: m.Memory}, admission.DefaultCosts(1)
+}
 func (m Machine) clockSynchronised() (synchronised, known bool) { return !m.Unsteady, true }
 func (m Machine) udpPortsInUse(int, int) int                    { return m.UDPInUse }
 func (m Machine) freePorts() (first, last int)                  { return m.EphemeralFirst, m.EphemeralLast }

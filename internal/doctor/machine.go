@@ -1,24 +1,25 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"fmt"
 	"net/http"
 	"net/url"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
+
+	"github.com/livekit-connector/livekit-connector/internal/admission"
 )
 
 // system is what the machine says of itself.
 type system interface {
 	// openFiles is how many descriptors the process may have.
 	openFiles() (uint64, error)
-	// memory is how many bytes it may have, 0 if nobody knows; cpus how many CPUs.
-	memory() uint64
-	cpus() int
+	// capacity is what there is for the process, and what calls cost on it.
+	capacity() (admission.Capacity, admission.Costs)
 	// clockSynchronised says whether the kernel's clock is kept in step, and whether that is known.
 	clockSynchronised() (synchronised, known bool)
 	// udpPortsInUse counts those between two ports, -1 if nobody knows.
@@ -34,7 +35,6 @@ type system interface {
 // machine is this one.
 type machine struct{}
 
-func (machine) cpus() int                               { return runtime.GOMAXPROCS(0) } // heeds cgroup limits
 func (machine) proxy(r *http.Request) (*url.URL, error) { return http.ProxyFromEnvironment(r) }
 func (machine) roots() *x509.CertPool                   { return nil }
 
@@ -75,37 +75,24 @@ func (machine) freePorts() (first, last int) {
 	return first, last
 }
 
-// memory is the least of the machine's and of the container's, which sees its own cgroup at the top.
-func (machine) memory() uint64 {
-	var least uint64
-	if body, err := os.ReadFile("/proc/meminfo"); err == nil {
-		for line := range strings.Lines(string(body)) {
-			if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "MemTotal:" {
-				kib, _ := strconv.ParseUint(fields[1], 10, 64)
-				least = kib << 10
-			}
-		}
+// capacity asks as a connector does at its start.
+func (machine) capacity() (admission.Capacity, admission.Costs) {
+	var c admission.Capacity
+	if p, _ := admission.FindProcess(); p != nil { // with an error it knows the cores
+		c = p.Capacity()
 	}
-	for _, name := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
-		body, err := os.ReadFile(name) //nolint:gosec // G304: one of these two
-		if err != nil {
-			continue
-		}
-		if limit, err := strconv.ParseUint(strings.TrimSpace(string(body)), 10, 64); err == nil && limit > 0 && (least == 0 || limit < least) {
-			least = limit
-		}
+	found, err := admission.Calibrate()
+	if err != nil {
+		found.Slowness = 1
 	}
-	return least
+	return c, admission.DefaultCosts(found.Slowness)
 }
 
-// What a call costs; see docs/benchmark.md for CPU and memory, measured on one CPU of 2026.
+// What calls need in descriptors.
 const (
-	filesPerCall = 10  // descriptors at most, measured
+	filesPerCall = 10  // at most, measured
 	filesBeside  = 200 // ports, HTTP connections, logs
-	relayMillis  = 5.1 // CPU milliseconds per second, while packets are relayed
-	mixMillis    = 24  // likewise while voices are mixed
-	callBytes    = 1_350_000
-	idleBytes    = 80_000_000
+	idleBytes    = 80e6
 )
 
 // descriptors compares the limit with what calls need.
@@ -132,18 +119,17 @@ func (e *examination) descriptors(context.Context) []Line {
 
 // capacity compares CPU and memory with what calls need.
 func (e *examination) capacity(context.Context) []Line {
-	cpus, memory, calls := e.o.system.cpus(), e.o.system.memory(), e.o.MaxActiveCalls
-	const usable = 0.8 // of a CPU: above it packets are late
-	relayed, mixed := int(float64(cpus)*1000*usable/relayMillis), int(float64(cpus)*1000*usable/mixMillis)
-	text := fmt.Sprintf("%s for about %d relayed or %d mixed calls", count(cpus, "CPU"), relayed, mixed)
+	there, costs := e.o.system.capacity()
+	l, calls := &e.o.Limits, e.o.MaxActiveCalls
+	cores := cmp.Or(l.CPUs, there.Cores)
+	share := cmp.Or(l.MaxCPU, 1)
+	relayed, mixed := int(cores*share/cmp.Or(l.RelayCost, costs.Relay.CPU)), int(cores*share/cmp.Or(l.MixCost, costs.Mix.CPU))
+	text := fmt.Sprintf("%.3g CPU cores for about %d relayed or %d mixed calls", cores, relayed, mixed)
 	fit := relayed
-	if memory > 0 {
-		fits := 0
-		if memory > idleBytes {
-			fits = int((memory - idleBytes) / callBytes)
-		}
+	if there.Memory > 0 {
+		fits := int(max(0, there.Memory*cmp.Or(l.MaxMemory, 1)-idleBytes) / costs.Mix.Memory)
 		fit = min(fit, fits)
-		text += fmt.Sprintf(", %d MB of memory for about %d", memory/1_000_000, fits)
+		text += fmt.Sprintf(", %.0f MB of memory for about %d", there.Memory/1e6, fits)
 	}
 	switch {
 	case calls > fit:

@@ -53,7 +53,7 @@ type stand struct {
 // newStand makes a stand in which nothing is wrong.
 func newStand(t *testing.T, liveKit *livekittest.Server) *stand {
 	t.Helper()
-	s := &stand{t: t, machine: doctor.Machine{Files: 20_000, CPUs: 4, Memory: 8 << 30, EphemeralFirst: 32768, EphemeralLast: 60999}}
+	s := &stand{t: t, machine: doctor.Machine{Files: 20_000, Cores: 4, Memory: 8e9, EphemeralFirst: 32768, EphemeralLast: 60999}}
 	s.restartMeta(nil)
 	rules := filepath.Join(t.TempDir(), "rules.yaml")
 	require.NoError(t, os.WriteFile(rules, []byte("rules: [{name: support, agents: [{name: greeter}]}]\n"), 0o600))

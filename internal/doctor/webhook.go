@@ -17,10 +17,6 @@ import (
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 )
 
-// concernsNobody is a webhook in Meta's form in which nothing happened. A connector takes it, does nothing about it and passes
-// it on to nobody.
-const concernsNobody = `{"object":"whatsapp_business_account","entry":[]}`
-
 // webhook does what Meta does with the callback URL: it verifies it, sends a signed webhook, and one without a signature,
 // which has to be refused. If no connector listens on the API's port yet, the doctor does so meanwhile; Meta's own webhooks
 // of these seconds get a 503, after which Meta sends them again.
@@ -74,7 +70,7 @@ func (e *examination) tryWebhook(ctx context.Context, where string) []Line {
 	}
 	for i, secret := range w.AppSecrets {
 		var status int
-		status, err = e.post(ctx, where, whatsapp.Sign([]byte(concernsNobody), secret))
+		status, err = e.post(ctx, where, whatsapp.Sign([]byte(whatsapp.NothingHappened), secret))
 		switch {
 		case err != nil:
 			return one(failed(fmt.Sprintf("%s does not answer a POST: %s", place(where), err), "look at the proxies before the connector"))
@@ -122,7 +118,7 @@ func (e *examination) verify(ctx context.Context, at *url.URL) (Line, bool) {
 
 // post sends a webhook in which nothing happened, signed or not.
 func (e *examination) post(ctx context.Context, where, signature string) (status int, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, where, strings.NewReader(concernsNobody))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, where, strings.NewReader(whatsapp.NothingHappened))
 	if err != nil {
 		return 0, errors.New("the URL makes no request")
 	}
@@ -177,7 +173,7 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case err != nil || whatsapp.VerifySignature(body, r.Header.Get(whatsapp.SignatureHeader), s.webhook.AppSecrets...) != nil:
 			http.Error(w, "the signature was not made with any of the configured app secrets", http.StatusForbidden)
-		case !bytes.Equal(body, []byte(concernsNobody)):
+		case !bytes.Equal(body, []byte(whatsapp.NothingHappened)):
 			http.Error(w, "no connector listens yet: send it again", http.StatusServiceUnavailable)
 		default:
 			w.WriteHeader(http.StatusOK)

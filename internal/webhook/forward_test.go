@@ -65,6 +65,16 @@ func forwarding(r *receivers, forwards ...webhook.Forward) func(*webhook.Options
 	return func(o *webhook.Options) { o.ForwardTransport, o.Forwards = r, forwards }
 }
 
+func TestWhatSaysNothingIsTakenAndNotPassedOn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := &receivers{}
+		s := newStand(t, forwarding(r, webhook.Forward{URL: botURL}))
+		require.Equal(t, http.StatusOK, s.post(whatsapp.NothingHappened))
+		synctest.Wait()
+		require.Empty(t, r.all())
+	})
+}
+
 func TestForwardIsIntact(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := &receivers{}

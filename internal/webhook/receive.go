@@ -168,7 +168,9 @@ func (s *Server) take(r *http.Request, body []byte, began time.Time) (outcome st
 	for _, p := range passed {
 		s.note(p.outcome, p.event, 0)
 	}
-	s.forwards.add(r.Header, body, n)
+	if string(body) != whatsapp.NothingHappened {
+		s.forwards.add(r.Header, body, n)
+	}
 	return outcome, nil
 }
 

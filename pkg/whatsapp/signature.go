@@ -13,6 +13,10 @@ import (
 // SignatureHeader is the request header with Meta's signature of a webhook.
 const SignatureHeader = "X-Hub-Signature-256"
 
+// NothingHappened is a webhook in Meta's form that tells of nothing, by which an operator tries whether webhooks arrive and
+// their signatures are right. Meta sends none.
+const NothingHappened = `{"object":"whatsapp_business_account","entry":[]}`
+
 const signaturePrefix = "sha256="
 
 var (
