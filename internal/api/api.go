@@ -5,9 +5,11 @@
 // # Order of a request
 //
 //	path and verb       bad_route
+//	failed attempts     resource_exhausted, with Retry-After (see package attempts)
 //	access token        unauthenticated, permission_denied
 //	size of the body    invalid_argument
 //	decoding            malformed, bad_route for an unknown Content-Type
+//	API key, number     permission_denied (Dial and Accept)
 //	SDP type            invalid_argument
 //	required fields     invalid_argument
 //	API version         invalid_argument
@@ -52,6 +54,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twitchtv/twirp"
 
+	"github.com/livekit-connector/livekit-connector/internal/attempts"
 	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/internal/route"
 	"github.com/livekit-connector/livekit-connector/internal/tracing"
@@ -94,6 +97,10 @@ type Options struct {
 	ProxyTarget *url.URL
 	// MaxBodyBytes limits a request to the connector; zero means DefaultMaxBodyBytes. Proxied ones are not limited.
 	MaxBodyBytes int64
+	// Attempts limits requests without a good token; nil limits none.
+	Attempts *attempts.Limiter
+	// Permitted says whether requests that an API key signed may use a business phone number. Nil means that all may.
+	Permitted func(apiKey, phoneNumberID string) bool
 	// Panics counts mistakes that ended a request; may be nil.
 	Panics *panics.Counter
 	// Logger gets one line per request. Nil discards.
@@ -112,6 +119,7 @@ type Server struct {
 	metrics      *metrics
 	panics       *panics.Counter
 	tracer       *tracing.Tracer // may be nil
+	attempts     *attempts.Limiter
 	twirp        http.Handler
 	reader       *reader
 	proxy        *proxy // nil when nothing is proxied
@@ -145,6 +153,7 @@ func New(opts Options) (*Server, error) {
 		metrics:      m,
 		panics:       opts.Panics,
 		tracer:       opts.Tracer,
+		attempts:     opts.Attempts,
 	}
 	if s.maxBodyBytes == 0 {
 		s.maxBodyBytes = DefaultMaxBodyBytes
@@ -155,12 +164,13 @@ func New(opts Options) (*Server, error) {
 		}
 	}
 	nodes := route.New(route.Options{Bus: opts.Client, Registry: opts.Registry, Cluster: opts.Cluster, Draining: opts.Draining})
-	s.reader = &reader{log: log, nodes: nodes, permission: opts.Permissions}
+	s.reader = &reader{log: log, nodes: nodes, permission: opts.Permissions, permitted: opts.Permitted}
 	s.twirp = livekit.NewConnectorServer(&calls{
 		log:          log,
 		nodes:        nodes,
 		checkVersion: checkVersion,
 		credentials:  opts.Credentials,
+		permitted:    opts.Permitted,
 	}, &twirp.ServerHooks{Error: noteError})
 	return s, nil
 }

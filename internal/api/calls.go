@@ -20,16 +20,20 @@ type calls struct {
 	nodes        *route.Client
 	checkVersion func(string) error
 	credentials  credentials
+	permitted    permitted
 }
 
 var _ livekit.Connector = (*calls)(nil)
 
 // DialWhatsAppCall has a node call a WhatsApp user. It returns when Meta took the offer; the phone rings afterwards.
 func (c *calls) DialWhatsAppCall(ctx context.Context, req *livekit.DialWhatsAppCallRequest) (*livekit.DialWhatsAppCallResponse, error) {
+	x := exchangeOf(ctx)
+	if err := c.permitted.refuses(x.apiKey, req.WhatsappPhoneNumberId); err != nil {
+		return nil, err
+	}
 	if err := checkDial(req, c.checkVersion, c.credentials); err != nil {
 		return nil, err
 	}
-	x := exchangeOf(ctx)
 	res, err := c.start(ctx, x, route.Budget, &connectorpb.StartCallRequest{
 		Call: &connectorpb.StartCallRequest_Dial{Dial: req},
 	}, req.WhatsappApiKey, req.WhatsappToPhoneNumber)
@@ -42,10 +46,13 @@ func (c *calls) DialWhatsAppCall(ctx context.Context, req *livekit.DialWhatsAppC
 
 // AcceptWhatsAppCall has a node take a WhatsApp user's call.
 func (c *calls) AcceptWhatsAppCall(ctx context.Context, req *livekit.AcceptWhatsAppCallRequest) (*livekit.AcceptWhatsAppCallResponse, error) {
+	x := exchangeOf(ctx)
+	if err := c.permitted.refuses(x.apiKey, req.WhatsappPhoneNumberId); err != nil {
+		return nil, err
+	}
 	if err := checkAccept(req, c.checkVersion, c.credentials); err != nil {
 		return nil, err
 	}
-	x := exchangeOf(ctx)
 	x.callID = req.WhatsappCallId
 	limit := route.Budget
 	if req.WaitUntilAnswered {

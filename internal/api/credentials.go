@@ -9,6 +9,17 @@ import (
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 )
 
+// permitted is Options.Permitted: which numbers a key may use; nil permits all.
+type permitted func(apiKey, phoneNumberID string) bool
+
+func (p permitted) refuses(apiKey, phoneNumberID string) twirp.Error {
+	if p == nil || p(apiKey, phoneNumberID) {
+		return nil
+	}
+	return twirp.NewError(twirp.PermissionDenied, "the API key that signed the access token may not use this phone number: "+
+		"it is not among its api_keys under whatsapp.numbers").WithMeta("argument", "whatsapp_phone_number_id")
+}
+
 // credentials are Options.Credentials: what is configured for phone numbers; nil if nothing is.
 type credentials func(phoneNumberID string) (whatsapp.Credentials, bool)
 

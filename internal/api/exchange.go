@@ -109,7 +109,7 @@ func (s *Server) serveConnector(w http.ResponseWriter, r *http.Request, path str
 		return
 	}
 	var refused twirp.Error
-	if x.apiKey, refused = s.authenticate(r, method); refused != nil {
+	if x.apiKey, refused = s.authenticate(x, r, method); refused != nil {
 		x.fail(refused)
 		return
 	}
@@ -177,7 +177,7 @@ func (s *Server) finish(x *exchange, r *http.Request) {
 	}
 	// Whose secret is wrong is known by the address alone.
 	if x.code == twirp.Unauthenticated || x.code == twirp.PermissionDenied {
-		attrs = append(attrs, slog.String("from", r.RemoteAddr))
+		attrs = append(attrs, slog.String("from", s.attempts.Client(r).String()))
 	}
 	if id := x.span.TraceID(); id != "" {
 		attrs = append(attrs, slog.String("traceID", id))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -100,12 +101,42 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	r = r.WithContext(ctx)
+	unhurried(w, r)
 	if !p.begin(r, cancel) {
 		_ = twirp.WriteError(w, errClosed)
 		return
 	}
 	defer p.end(r)
 	p.reverse.ServeHTTP(w, r)
+}
+
+// unhurried takes off the deadlines that a server around us may have set: an exchange with livekit-server may last, in both
+// directions, as long as something is going on.
+func unhurried(w http.ResponseWriter, r *http.Request) {
+	conn := http.NewResponseController(w)
+	_ = conn.SetWriteDeadline(time.Time{})
+	_ = conn.SetReadDeadline(time.Time{})
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = &livelyBody{ReadCloser: r.Body, conn: conn}
+	}
+}
+
+// bodyPause is how long a body that is proxied may pause.
+const bodyPause = 30 * time.Second
+
+// livelyBody ends with an error when its client pauses for too long.
+type livelyBody struct {
+	io.ReadCloser
+	conn *http.ResponseController
+}
+
+func (b *livelyBody) Read(p []byte) (int, error) {
+	_ = b.conn.SetReadDeadline(time.Now().Add(bodyPause)) // not every ResponseWriter can
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		_ = b.conn.SetReadDeadline(time.Time{}) // the answer may take longer
+	}
+	return n, err
 }
 
 func (p *proxy) begin(r *http.Request, cancel context.CancelFunc) bool {

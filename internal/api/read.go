@@ -57,6 +57,7 @@ type reader struct {
 	log        *slog.Logger
 	nodes      *route.Client
 	permission Permissions // may be nil
+	permitted  permitted
 }
 
 // isRead reports whether a path is the read API's. All below its prefix is, so that nothing of it goes to livekit-server.
@@ -87,7 +88,7 @@ func (s *Server) serveRead(w http.ResponseWriter, r *http.Request) {
 		x.failMethod(r)
 		return
 	}
-	apiKey, _, grants, refused := s.verify(r)
+	apiKey, _, grants, refused := s.verify(x, r)
 	if refused == nil && grants.Video == nil {
 		grants.Video = &auth.VideoGrant{}
 	}

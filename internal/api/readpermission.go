@@ -48,7 +48,7 @@ type limitAnswer struct {
 	ExpirationTime *time.Time `json:"expirationTime,omitempty"`
 }
 
-func (a *reader) permissions(_ *exchange, r *http.Request, grants *auth.ClaimGrants) (any, twirp.Error) {
+func (a *reader) permissions(x *exchange, r *http.Request, grants *auth.ClaimGrants) (any, twirp.Error) {
 	q, refused := readQuery(r, "phone_number_id", "user")
 	if refused != nil {
 		return nil, refused
@@ -64,6 +64,8 @@ func (a *reader) permissions(_ *exchange, r *http.Request, grants *auth.ClaimGra
 		return nil, twirp.RequiredArgumentError("user")
 	case len(number) > maxParameterBytes || len(user) > maxParameterBytes:
 		return nil, twirp.NewError(twirp.InvalidArgument, "phone_number_id and user must not exceed 256 bytes")
+	case a.permitted.refuses(x.apiKey, number) != nil:
+		return nil, a.permitted.refuses(x.apiKey, number)
 	case a.permission == nil:
 		return nil, noCredentials()
 	}

@@ -232,7 +232,7 @@ func TestTheLogSaysWhy(t *testing.T) {
 	log := strings.Split(strings.TrimSpace(s.log.String()), "\n")
 	require.Len(t, log, 4)
 	require.Contains(t, log[0], `"error":"missing authorization header`)
-	require.Contains(t, log[0], `"from":"192.0.2.1:1234"`)
+	require.Contains(t, log[0], `"from":"192.0.2.1"`)
 	require.Contains(t, log[1], `"error":"whatsapp phone number id is required"`)
 	require.NotContains(t, log[1], `"from"`)
 	require.Contains(t, log[2], `"error":"graph error 138006 for [redacted]"`)

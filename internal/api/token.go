@@ -4,11 +4,15 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/livekit/protocol/auth"
 	"github.com/twitchtv/twirp"
+
+	"github.com/livekit-connector/livekit-connector/internal/attempts"
 )
 
 // grantRule says which tokens may call a method.
@@ -31,8 +35,8 @@ var grantOf = map[string]grantRule{
 }
 
 // authenticate returns the API key that signed the request's token, which must permit the method.
-func (s *Server) authenticate(r *http.Request, method string) (apiKey string, _ twirp.Error) {
-	apiKey, claims, grants, err := s.verify(r)
+func (s *Server) authenticate(x *exchange, r *http.Request, method string) (apiKey string, _ twirp.Error) {
+	apiKey, claims, grants, err := s.verify(x, r)
 	if err != nil {
 		return "", err
 	}
@@ -42,9 +46,35 @@ func (s *Server) authenticate(r *http.Request, method string) (apiKey string, _ 
 	return apiKey, nil
 }
 
-// verify returns the API key that signed the request's token, and what the token says. Signatures are compared in constant
+// verify is readToken for clients that have not failed too often, and counts whether this one proved itself.
+func (s *Server) verify(x *exchange, r *http.Request) (apiKey string, _ *jwt.RegisteredClaims, _ *auth.ClaimGrants, _ twirp.Error) {
+	if refused := s.limited(x, r); refused != nil {
+		return "", nil, nil, refused
+	}
+	apiKey, claims, grants, err := s.readToken(r)
+	if err != nil {
+		s.attempts.Failed(s.attempts.Client(r))
+	} else {
+		s.attempts.Proved(s.attempts.Client(r))
+	}
+	return apiKey, claims, grants, err
+}
+
+// limited refuses a client that failed too often before anything of the request is looked at.
+func (s *Server) limited(x *exchange, r *http.Request) twirp.Error {
+	after, refused := s.attempts.Refused(attempts.PlaceAPI, s.attempts.Client(r))
+	if !refused {
+		return nil
+	}
+	seconds := strconv.Itoa(int(after.Round(time.Second) / time.Second))
+	x.Header().Set("Retry-After", seconds)
+	return twirp.NewError(twirp.ResourceExhausted, "too many requests with a wrong access token came from this address: "+
+		"try again in "+seconds+" s, and check the API key and its secret").WithMeta("limit", "failed_attempts")
+}
+
+// readToken returns the API key that signed the request's token, and what the token says. Signatures are compared in constant
 // time and clocks may differ by a minute; both are the auth package's work.
-func (s *Server) verify(r *http.Request) (apiKey string, _ *jwt.RegisteredClaims, _ *auth.ClaimGrants, _ twirp.Error) {
+func (s *Server) readToken(r *http.Request) (apiKey string, _ *jwt.RegisteredClaims, _ *auth.ClaimGrants, _ twirp.Error) {
 	header := r.Header.Get("Authorization")
 	if header == "" {
 		return "", nil, nil, unauthenticated(`missing authorization header: send "Authorization: Bearer <access token>"`)

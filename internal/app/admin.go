@@ -1,8 +1,10 @@
 package app
 
 import (
+	"context"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -18,6 +20,40 @@ func (a *App) adminMux(gatherer prometheus.Gatherer) *http.ServeMux {
 	registerProfiles(mux)
 	registerLogLevel(mux, a.log)
 	return mux
+}
+
+// startServers opens the ports.
+func (a *App) startServers(handler http.Handler, registry *prometheus.Registry) error {
+	a.warnOfAdmin()
+	tlsConfig, err := a.newTLS(registry)
+	if err != nil {
+		return err
+	}
+	a.servers, err = StartServers(&a.config, Served{
+		API: handler, Admin: a.adminMux(registry), Probes: a.probes, TLS: tlsConfig, Registry: registry, Panics: a.panics, Logger: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	a.onClose("servers", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+		defer cancel()
+		return a.servers.Shutdown(ctx)
+	})
+	return nil
+}
+
+// warnOfAdmin says so if others than this machine reach the admin port, which asks for no token.
+func (a *App) warnOfAdmin() {
+	for _, text := range a.config.Admin.BindAddresses {
+		if addr, err := netip.ParseAddr(text); err == nil && !addr.IsLoopback() {
+			a.log.Warn("the admin port is open to other machines: whoever reaches it can drain, read profiles and change the log; "+
+				"keep others away by a firewall or a NetworkPolicy", "address", text)
+		}
+	}
+	if len(a.config.Admin.BindAddresses) == 0 {
+		a.log.Warn("the admin port listens on every address: set admin.bind_addresses, or keep others away by a firewall or a NetworkPolicy")
+	}
 }
 
 // AdminURL is where this machine reaches the operator's port, without a slash at the end.

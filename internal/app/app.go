@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/livekit-connector/livekit-connector/internal/api"
+	"github.com/livekit-connector/livekit-connector/internal/attempts"
 	"github.com/livekit-connector/livekit-connector/internal/call"
 	"github.com/livekit-connector/livekit-connector/internal/logs"
 	"github.com/livekit-connector/livekit-connector/internal/metaleg"
@@ -56,9 +57,11 @@ type App struct {
 	numbers *numbers
 	tracer  *tracing.Tracer // nil without tracing
 	panics  *panics.Counter
-	rules   *rules.File // nil without a rules file
-	node    *node.Node
-	servers *Servers
+	// attempts limits who cannot prove itself to the API and the webhook.
+	attempts *attempts.Limiter
+	rules    *rules.File // nil without a rules file
+	node     *node.Node
+	servers  *Servers
 	// draining is asked for by signals and at the admin port.
 	draining *draining
 	// closers take down what New built, last built first.
@@ -79,6 +82,7 @@ func (a *App) onClose(name string, f func() error) {
 func New(c Config, opts Options) (_ *App, err error) {
 	a := &App{config: c, log: opts.Logger, probes: NewProbes(opts.Logger), numbers: newNumbers(&c.WhatsApp, opts.Logger)}
 	a.panics = panics.NewCounter(opts.Registry)
+	a.attempts = a.newAttempts(opts.Registry)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -146,14 +150,9 @@ func New(c Config, opts Options) (_ *App, err error) {
 	}
 
 	a.addChecks(pacer)
-	if a.servers, err = StartServers(&c, handler, a.adminMux(opts.Registry), a.probes, opts.Registry, a.panics, a.log); err != nil {
+	if err = a.startServers(handler, opts.Registry); err != nil {
 		return nil, fmt.Errorf("open the ports: %w", err)
 	}
-	a.onClose("servers", func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
-		defer cancel()
-		return a.servers.Shutdown(ctx)
-	})
 	return a, nil
 }
 
@@ -211,8 +210,8 @@ func (a *App) newAPI(
 ) (*api.Server, error) {
 	o := api.Options{
 		Client: client, Registry: a.node, Keys: keys, AllowEmptyGrants: a.config.AllowEmptyGrants, Cluster: node.Cluster,
-		CheckVersion: a.checkVersion,
-		Draining:     a.node.Draining, Panics: a.panics, Tracer: a.tracer, Logger: a.logOf(logs.API), Registerer: reg,
+		CheckVersion: a.checkVersion, Permitted: a.numbers.permits,
+		Draining: a.node.Draining, Attempts: a.attempts, Panics: a.panics, Tracer: a.tracer, Logger: a.logOf(logs.API), Registerer: reg,
 	}
 	if len(a.config.WhatsApp.Numbers) > 0 {
 		o.Credentials, o.Permissions = a.numbers.Credentials, a.permissions(graph)

@@ -45,6 +45,8 @@ type Config struct {
 	RulesFile string `yaml:"rules_file" group:"Rules" help:"YAML file that says what becomes of users' calls: room, agents, participant. Read anew when it changes and on SIGHUP."`
 
 	Admin AdminConfig `yaml:"admin"`
+	HTTP  HTTPConfig  `yaml:"http"`
+	TLS   TLSConfig   `yaml:"tls"`
 
 	WhatsApp    WhatsAppConfig    `yaml:"whatsapp"`
 	Webhook     WebhookConfig     `yaml:"webhook"`
@@ -67,7 +69,7 @@ type WhatsAppConfig struct {
 	AllowInsecure  bool          `yaml:"allow_insecure" help:"Allow http:// in graph_url to other machines than this one. For a fake Meta: anybody on the way could read access tokens."`
 	RequestTimeout time.Duration `yaml:"request_timeout" help:"How long one request to the Graph API may take. At most 8s, because SDKs give up at 10s."`
 
-	Numbers map[string]NumberConfig `yaml:"numbers" help:"Access token, app secret and Graph API version by phone number ID, so that requests may leave whatsapp_api_key and whatsapp_cloud_api_version out: {ID: {access_token_file: F, app_secret_file: F, api_version: '24.0', name: n}}."`
+	Numbers map[string]NumberConfig `yaml:"numbers" help:"Access token, app secret and Graph API version by phone number ID, so that requests may leave whatsapp_api_key and whatsapp_cloud_api_version out: {ID: {access_token_file: F, app_secret_file: F, api_version: '24.0', name: n, api_keys: [K]}}; with api_keys only requests that these keys signed may use the number."`
 
 	Recording         CaptureConfig           `yaml:"recording"`
 	Transcription     CaptureConfig           `yaml:"transcription"`
@@ -146,6 +148,7 @@ func DefaultConfig() Config {
 	return Config{
 		Port:             8080,
 		Admin:            defaultAdmin(),
+		HTTP:             defaultHTTP(),
 		AllowEmptyGrants: true,
 		AloneTimeout:     call.DefaultTimeouts().Alone,
 		RingingTimeout:   time.Minute,

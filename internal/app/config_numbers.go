@@ -23,6 +23,8 @@ type NumberConfig struct {
 	AppSecretEnv    string `yaml:"app_secret_env"`
 	// APIVersion is the Graph version of requests that name none; empty means the newest of whatsapp.api_versions.
 	APIVersion string `yaml:"api_version"`
+	// APIKeys are those of LiveKit's API keys whose requests may use the number; empty means all.
+	APIKeys []string `yaml:"api_keys"`
 }
 
 // defaultGraphVersion is for numbers without a version, where whatsapp.api_versions allows any.
@@ -56,7 +58,8 @@ func compareVersions(a, b string) int {
 	return 1
 }
 
-func (v *validation) numbers(c *WhatsAppConfig) {
+func (v *validation) numbers(config *Config) {
+	c := &config.WhatsApp
 	for _, id := range slices.Sorted(maps.Keys(c.Numbers)) {
 		n := c.Numbers[id]
 		key := "whatsapp.numbers." + id
@@ -71,6 +74,11 @@ func (v *validation) numbers(c *WhatsAppConfig) {
 		}
 		if n.AccessToken == "" && n.AccessTokenFile+n.AccessTokenEnv == "" && n.AppSecret == "" && n.AppSecretFile+n.AppSecretEnv == "" {
 			v.add(key, "says nothing: want access_token, access_token_env or access_token_file, or the same of app_secret")
+		}
+		for _, apiKey := range n.APIKeys {
+			if _, ok := config.SecretOf(apiKey); !ok {
+				v.add(key+".api_keys", "%s is neither api_key nor one of keys", apiKey)
+			}
 		}
 		if n.APIVersion != "" {
 			if err := whatsapp.ValidateVersion(n.APIVersion, c.APIVersions); err != nil {

@@ -35,7 +35,7 @@ func TestExampleConfigLoads(t *testing.T) {
 	want.Limits.CallsByKey, want.Limits.CallsByNumber = map[string]int{}, map[string]int{}
 	want.Logging.Components = map[string]string{}
 	for _, list := range []*[]string{
-		&want.BindAddresses, &want.Events.URLs, &want.WhatsApp.APIVersions, &want.RTC.NAT1To1IPs, &want.RTC.Interfaces.Includes,
+		&want.BindAddresses, &want.HTTP.TrustedProxies, &want.Events.URLs, &want.WhatsApp.APIVersions, &want.RTC.NAT1To1IPs, &want.RTC.Interfaces.Includes,
 		&want.RTC.Interfaces.Excludes, &want.Webhook.PhoneNumberIDs, &want.RTC.IPs.Includes, &want.RTC.IPs.Excludes,
 	} {
 		*list = []string{}
@@ -129,6 +129,8 @@ func TestEveryKeyCanBeSetByFlagAndEnvironment(t *testing.T) {
 		"limits.mix_cost": "0.05", "limits.calls_by_key": "{key: 3}", "limits.calls_by_number": "{'100': 3}",
 	}
 	needed := map[string][]string{
+		"tls.admin": {"CONNECTOR_TLS_CERT_FILE=c", "CONNECTOR_TLS_KEY_FILE=k"}, "tls.cert_file": {"CONNECTOR_TLS_KEY_FILE=k"},
+		"tls.key_file": {"CONNECTOR_TLS_CERT_FILE=c"},
 		"webhook.path": {"CONNECTOR_WEBHOOK_VERIFY_TOKEN=v", "CONNECTOR_WEBHOOK_APP_SECRETS=a,b"},
 		"whatsapp.recording.enabled": {
 			"CONNECTOR_WHATSAPP_RECORDING_PURPOSE=quality", "CONNECTOR_WHATSAPP_RECORDING_ANNOUNCEMENT_LANGUAGE=en_US",

@@ -59,7 +59,7 @@ func startServers(t *testing.T, c *Config, probes *Probes) *Servers {
 	api := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "api "+r.URL.Path) })
 	admin := http.NewServeMux()
 	RegisterMetrics(admin, registry)
-	servers, err := StartServers(c, api, admin, probes, registry, nil, slog.New(slog.DiscardHandler))
+	servers, err := StartServers(c, Served{API: api, Admin: admin, Probes: probes, Registry: registry, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -141,7 +141,9 @@ func TestAPortInUseIsNamed(t *testing.T) {
 	require.NoError(t, err)
 	defer taken.Close()
 	c := &Config{BindAddresses: []string{"127.0.0.1"}, PrometheusPort: taken.Addr().(*net.TCPAddr).Port}
-	_, err = StartServers(c, http.NotFoundHandler(), http.NotFoundHandler(), newProbes(t), prometheus.NewRegistry(), nil, slog.New(slog.DiscardHandler))
+	_, err = StartServers(c, Served{
+		API: http.NotFoundHandler(), Admin: http.NotFoundHandler(), Probes: newProbes(t), Registry: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
+	})
 	require.ErrorContains(t, err, "listen for metrics")
 	require.ErrorContains(t, err, "address already in use")
 }

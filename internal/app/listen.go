@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -28,10 +29,22 @@ type Servers struct {
 	failed chan error
 }
 
-// StartServers opens every port of c. The API's port serves api and the probes, the operator's serves admin.
-func StartServers(
-	c *Config, api, admin http.Handler, probes *Probes, gatherer prometheus.Gatherer, counter *panics.Counter, log *slog.Logger,
-) (*Servers, error) {
+// Served is what StartServers serves. All fields are required but those that say otherwise.
+type Served struct {
+	// API and Admin are what is on the API's port and the operator's, beside probes.
+	API, Admin http.Handler
+	Probes     *Probes
+	// TLS is that of the API's port, and of the operator's if the configuration says so; nil means http.
+	TLS *tls.Config
+	// Registry has what /metrics shows, and gets the ports' own metrics.
+	Registry *prometheus.Registry
+	// Panics counts mistakes; may be nil.
+	Panics *panics.Counter
+	Logger *slog.Logger
+}
+
+// StartServers opens every port of c. The API's port serves o.API and the probes, the operator's serves o.Admin.
+func StartServers(c *Config, o Served) (*Servers, error) {
 	muxes := map[int]*http.ServeMux{}
 	names := map[int]string{}
 	muxOf := func(port int, name string) *http.ServeMux {
@@ -40,18 +53,18 @@ func StartServers(
 		}
 		return muxes[port]
 	}
-	muxOf(c.Port, "api").Handle("/", api)
-	probes.Register(muxes[c.Port])
+	muxOf(c.Port, "api").Handle("/", o.API)
+	o.Probes.Register(muxes[c.Port])
 	if c.HealthPort != 0 && c.HealthPort != c.Port {
-		probes.Register(muxOf(c.HealthPort, "health"))
+		o.Probes.Register(muxOf(c.HealthPort, "health"))
 	}
 	if c.PrometheusPort != 0 {
-		RegisterMetrics(muxOf(c.PrometheusPort, "metrics"), gatherer)
+		RegisterMetrics(muxOf(c.PrometheusPort, "metrics"), o.Registry)
 	}
 
 	s := &Servers{failed: make(chan error, len(muxes)+1)}
-	listen := func(name string, bind []string, port int, h http.Handler) (*HTTPServer, error) {
-		server, err := listenHTTP(name, bind, port, recovering(h, counter, log), log, s.failed)
+	listen := func(p port, h http.Handler) (*HTTPServer, error) {
+		server, err := p.listen(recovering(h, o.Panics, o.Logger), o.Logger, s.failed)
 		if err != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			defer cancel()
@@ -60,17 +73,26 @@ func StartServers(
 		s.all = append(s.all, server)
 		return server, nil
 	}
-	for _, port := range slices.Sorted(maps.Keys(muxes)) {
-		server, err := listen(names[port], c.BindAddresses, port, muxes[port])
+	bounds := newConnections(&c.HTTP, o.Registry)
+	for _, number := range slices.Sorted(maps.Keys(muxes)) {
+		p := port{name: names[number], bind: c.BindAddresses, number: number, bounds: bounds, patience: defaultPatience()}
+		if number == c.Port {
+			p.tls = o.TLS
+		}
+		server, err := listen(p, timed(muxes[number], p.patience))
 		if err != nil {
 			return nil, err
 		}
-		if port == c.Port {
+		if number == c.Port {
 			s.API = server
 		}
 	}
+	admin := port{name: "admin", bind: c.Admin.BindAddresses, number: c.Admin.Port, patience: defaultPatience()}
+	if c.TLS.Admin {
+		admin.tls = o.TLS
+	}
 	var err error
-	s.Admin, err = listen("admin", c.Admin.BindAddresses, c.Admin.Port, admin)
+	s.Admin, err = listen(admin, o.Admin) // not timed: profiles take as long as is asked for
 	return s, err
 }
 
@@ -92,6 +114,7 @@ func (s *Servers) Shutdown(ctx context.Context) error {
 // HTTPServer serves one handler on one port of every bind address.
 type HTTPServer struct {
 	name      string
+	secure    bool // speaks https
 	server    *http.Server
 	listeners []net.Listener
 	serving   sync.WaitGroup
@@ -127,46 +150,67 @@ func (s *HTTPServer) closeFresh() {
 	}
 }
 
-// listenHTTP opens the port on every address and serves h in the background. Empty addresses mean all. Port 0 takes a free
-// port, the same one on every address. The name stands in logs and errors: "api", "health". An address's server that
+// port is what a server listens on, and how.
+type port struct {
+	name     string // in logs and errors: "api", "health"
+	bind     []string
+	number   int          // 0 takes a free port, the same one on every address
+	tls      *tls.Config  // nil means http
+	bounds   *connections // nil means none
+	patience patience
+}
+
+// listen opens the port on every address and serves h in the background. Empty addresses mean all. An address's server that
 // stops by itself says so on failed.
-func listenHTTP(name string, bind []string, port int, h http.Handler, log *slog.Logger, failed chan<- error) (*HTTPServer, error) {
+func (p *port) listen(h http.Handler, log *slog.Logger, failed chan<- error) (*HTTPServer, error) {
 	s := &HTTPServer{
-		name:  name,
+		name: p.name, secure: p.tls != nil,
 		fresh: make(map[net.Conn]struct{}),
 		server: &http.Server{
-			Handler: h,
-			// A slow client must not hold a connection for ever. No WriteTimeout: Accept answers after up to 28 s, and
-			// what is proxied to LiveKit may be a WebSocket.
-			ReadHeaderTimeout: 10 * time.Second,
-			IdleTimeout:       2 * time.Minute,
+			Handler:   h,
+			TLSConfig: p.tls,
+			// A slow client must not hold a connection for ever: see timed for the rest. No ReadTimeout, which would end
+			// the context of a request that takes longer to answer, and no WriteTimeout: what is proxied to LiveKit may
+			// be a WebSocket.
+			ReadHeaderTimeout: p.patience.header, // of the TLS handshake, too
+			IdleTimeout:       p.patience.idle,
 			MaxHeaderBytes:    64 << 10,
-			ErrorLog:          slog.NewLogLogger(log.With("component", name).Handler(), slog.LevelDebug),
+			ErrorLog:          slog.NewLogLogger(log.With("component", p.name).Handler(), slog.LevelDebug),
 		},
 	}
 	s.server.ConnState = s.watch
 	s.server.RegisterOnShutdown(s.closeFresh) // after the listeners are closed
-	for i, addr := range listenAddresses(bind, port) {
-		if i > 0 && port == 0 {
-			addr = listenAddresses(bind, s.Port())[i]
+	for i, addr := range listenAddresses(p.bind, p.number) {
+		if i > 0 && p.number == 0 {
+			addr = listenAddresses(p.bind, s.Port())[i]
 		}
 		l, err := net.Listen("tcp", addr) //nolint:noctx // a local bind returns at once
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("listen for %s: %w", name, err), s.close())
+			return nil, errors.Join(fmt.Errorf("listen for %s: %w", p.name, err), s.close())
 		}
 		s.listeners = append(s.listeners, l)
 	}
 	for _, l := range s.listeners {
+		if p.bounds != nil {
+			l = &bounded{Listener: l, bounds: p.bounds}
+		}
 		s.serving.Go(func() {
-			if err := s.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			if err := s.serve(l); !errors.Is(err, http.ErrServerClosed) {
 				select {
-				case failed <- fmt.Errorf("serve %s: %w", name, err):
+				case failed <- fmt.Errorf("serve %s: %w", p.name, err):
 				default: // one report is enough
 				}
 			}
 		})
 	}
 	return s, nil
+}
+
+func (s *HTTPServer) serve(l net.Listener) error {
+	if s.secure {
+		return s.server.ServeTLS(l, "", "")
+	}
+	return s.server.Serve(l)
 }
 
 func (s *HTTPServer) close() error {
@@ -187,11 +231,15 @@ func (s *HTTPServer) Port() int {
 
 // URL is a URL at which this machine reaches the server, without a slash at the end.
 func (s *HTTPServer) URL() string {
+	scheme := "http://"
+	if s.secure {
+		scheme = "https://"
+	}
 	tcp, ok := s.listeners[0].Addr().(*net.TCPAddr)
 	if !ok || tcp.IP.IsUnspecified() {
-		return "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port()))
+		return scheme + net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port()))
 	}
-	return "http://" + tcp.String()
+	return scheme + tcp.String()
 }
 
 func (s *HTTPServer) shutdown(ctx context.Context) error {

@@ -21,6 +21,7 @@ type numbers struct {
 type number struct {
 	id, name, version string
 	token, appSecret  *rotating
+	apiKeys           []string // that may use it; empty: all
 }
 
 func newNumbers(c *WhatsAppConfig, log *slog.Logger) *numbers {
@@ -28,7 +29,7 @@ func newNumbers(c *WhatsAppConfig, log *slog.Logger) *numbers {
 	for id, n := range c.Numbers {
 		own := log.With("phoneNumberID", id, "name", n.Name)
 		ns.byID[id] = &number{
-			id: id, name: n.Name, version: c.version(n),
+			id: id, name: n.Name, version: c.version(n), apiKeys: n.APIKeys,
 			token:     newNumberSecret(n.AccessToken, n.AccessTokenFile, own),
 			appSecret: newNumberSecret(n.AppSecret, n.AppSecretFile, own),
 		}
@@ -44,6 +45,13 @@ func (ns *numbers) Credentials(phoneNumberID string) (whatsapp.Credentials, bool
 	}
 	token := n.token.current()
 	return whatsapp.Credentials{PhoneNumberID: n.id, AccessToken: token.Reveal(), Version: n.version}, token != ""
+}
+
+// permits says whether requests that an API key signed may use a number. Numbers that are not configured have no secret of
+// ours: their requests bring their own.
+func (ns *numbers) permits(apiKey, phoneNumberID string) bool {
+	n := ns.byID[phoneNumberID]
+	return n == nil || len(n.apiKeys) == 0 || slices.Contains(n.apiKeys, apiKey)
 }
 
 // Renew replaces an access token that a number had before by the one that it has now: a call may last longer than the token

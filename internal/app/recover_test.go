@@ -27,7 +27,8 @@ func TestAPanicOfAHandlerReachesNobody(t *testing.T) {
 	h.HandleFunc("/fine", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "fine") })
 	logger := slog.New(slog.NewTextHandler(&log, nil))
 	failed := make(chan error, 1)
-	server, err := listenHTTP("api", []string{"127.0.0.1"}, 0, recovering(h, panics.NewCounter(registry), logger), slog.New(slog.DiscardHandler), failed)
+	p := port{name: "api", bind: []string{"127.0.0.1"}, patience: defaultPatience()}
+	server, err := p.listen(recovering(h, panics.NewCounter(registry), logger), slog.New(slog.DiscardHandler), failed)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, server.shutdown(context.Background())) }()
 

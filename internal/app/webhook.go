@@ -37,7 +37,8 @@ func (a *App) withWebhook(
 		Graph: graph, Credentials: a.numbers.called, AppSecrets: secrets.current, NumberSecrets: secrets.of, VerifyToken: c.VerifyToken.Reveal(),
 		APIKey: a.config.APIKey, PhoneNumberIDs: c.PhoneNumberIDs,
 		RejectUnmatched: c.OnNoRule == onReject, RejectRefused: c.OnRefused == onReject,
-		SetupTimeout: a.config.SetupTimeout, MaxAge: c.MaxAge, QueueSize: c.QueueSize, Panics: a.panics, Tracer: a.tracer, Logger: a.logOf(logs.Webhook), Registerer: reg,
+		SetupTimeout: a.config.SetupTimeout, MaxAge: c.MaxAge, QueueSize: c.QueueSize, Attempts: a.attempts, Panics: a.panics,
+		Tracer: a.tracer, Logger: a.logOf(logs.Webhook), Registerer: reg,
 	}
 	if a.rules != nil {
 		o.Decide = a.rules.Decide

@@ -4,8 +4,6 @@ import (
 	"math"
 	"time"
 
-	"github.com/pion/rtp"
-
 	"github.com/livekit-connector/livekit-connector/media"
 )
 
@@ -53,7 +51,7 @@ func (c *Call) hearPhone(room RoomLeg) {
 	if codec == media.CodecOpus && c.opts.Audio.Mode == media.ModeAuto && o.GainDB == 0 && !o.AGC {
 		r := media.NewRelay(room)
 		c.setToRoom(r, nil)
-		c.opts.Meta.SetSink(&guarded{c: c, next: r})
+		c.opts.Meta.SetSink(media.Guard(r, c.silenced)) // it is called by the connection to Meta
 		return
 	}
 	o.Pacer, o.Mode, o.Codec, o.OnPanic = c.opts.Pacer, media.ModeTranscode, media.CodecOpus, c.silenced
@@ -62,24 +60,6 @@ func (c *Call) hearPhone(room RoomLeg) {
 	source := l.AddSource("phone", media.SourceOptions{Codec: codec})
 	l.Open()
 	c.opts.Meta.SetSink(source)
-}
-
-// guarded is a writer on a goroutine of the connection to Meta: a panic ends the call, not the process.
-type guarded struct {
-	c    *Call
-	next media.Writer
-}
-
-func (g *guarded) WriteRTP(p *rtp.Packet) error {
-	defer g.caught()
-	return g.next.WriteRTP(p)
-}
-
-// caught is a method so that deferring it allocates nothing, once a packet.
-func (g *guarded) caught() {
-	if v := recover(); v != nil {
-		g.c.silenced(v)
-	}
 }
 
 func (c *Call) setToRoom(r *media.Relay, l *media.Line) {

@@ -22,11 +22,13 @@ const (
 	webhookBusy          = "busy" // too many large bodies at once
 	webhookFull          = "full"
 	webhookClosing       = "closing"
+	webhookLimited       = "limited" // unread: its address failed too often
 )
 
 var webhookOutcomes = []string{
 	webhookTaken, webhookUnknown, webhookVerified, webhookVerifyRefused, webhookMethod, webhookEncoded, webhookTooLarge,
 	webhookTruncated, webhookUnsigned, webhookForged, webhookBusy, webhookFull, webhookClosing,
+	webhookLimited,
 }
 
 // What became of a webhook that is to be passed on, or of one try of it.

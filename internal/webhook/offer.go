@@ -49,7 +49,7 @@ func (s *Server) offer(ctx context.Context, l *lane, e event) outcome {
 	if !validSession(e.call.Session) {
 		return s.unanswerable(ctx, e, creds, s.malformed(ctx, e))
 	}
-	d, decided := s.decide(ctx, e)
+	d, decided := s.decide(e)
 	switch {
 	case !decided:
 		return s.unanswerable(ctx, e, creds, outcomeFailed)
@@ -84,7 +84,7 @@ func (s *Server) noteForeign(ctx context.Context, e event) {
 }
 
 // decide asks the rules. It returns false if they panic.
-func (s *Server) decide(ctx context.Context, e event) (d rules.Outcome, ok bool) {
+func (s *Server) decide(e event) (d rules.Outcome, ok bool) {
 	defer s.opts.Panics.Recover(panics.Webhook, s.log.With("callID", e.callID, "event", e.kind), func() { d, ok = rules.Outcome{}, false })
 	return s.opts.Decide(s.inbound(e)), true
 }

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/livekit-connector/livekit-connector/internal/attempts"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 )
 
@@ -56,6 +58,10 @@ var (
 // ServeHTTP answers Meta: the verification request and webhooks. It never waits for what a webhook is about.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
+	if s.limited(w, r) {
+		s.metrics.webhook(webhookLimited, time.Since(began))
+		return
+	}
 	var refused *refusal
 	outcome := webhookTaken
 	switch r.Method {
@@ -70,12 +76,35 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", "GET, POST")
 		refused = refuseMethod
 	}
+	s.weigh(r, refused)
 	if refused != nil {
 		outcome = refused.outcome
 		s.logRefusal(refused, r)
 		http.Error(w, refused.text, refused.status)
 	}
 	s.metrics.webhook(outcome, time.Since(began))
+}
+
+// limited refuses a client that failed too often unread. Meta's signed webhooks never get here.
+func (s *Server) limited(w http.ResponseWriter, r *http.Request) bool {
+	after, refused := s.opts.Attempts.Refused(attempts.PlaceWebhook, s.opts.Attempts.Client(r))
+	if !refused {
+		return false
+	}
+	w.Header().Set("Retry-After", strconv.Itoa(int(after.Round(time.Second)/time.Second)))
+	w.Header().Set("Connection", "close") // the body is not read
+	http.Error(w, "too many requests from this address were not signed with a configured app secret: try again later", http.StatusTooManyRequests)
+	return true
+}
+
+// weigh counts whether the client proved itself. What says nothing of that, such as a body that was too large, does not count.
+func (s *Server) weigh(r *http.Request, refused *refusal) {
+	switch refused {
+	case nil, refuseFull, refuseClosing:
+		s.opts.Attempts.Proved(s.opts.Attempts.Client(r))
+	case refuseVerify, refuseUnsigned, refuseForged, refuseEncoding, refuseMethod:
+		s.opts.Attempts.Failed(s.opts.Attempts.Client(r))
+	}
 }
 
 // verify answers the request by which Meta makes sure that the URL is ours, whenever somebody saves it.
@@ -195,10 +224,10 @@ func (s *Server) signedFor(body []byte, signature string) func(phoneNumberID str
 // a wrong app secret must not drown among requests of strangers.
 func (s *Server) logRefusal(refused *refusal, r *http.Request) {
 	if first, more := s.refusals[refused.outcome].due(time.Now()); first {
-		s.log.Warn("webhook refused", "reason", refused.text, "status", refused.status, "from", r.RemoteAddr, "refusedBefore", more)
+		s.log.Warn("webhook refused", "reason", refused.text, "status", refused.status, "from", s.opts.Attempts.Client(r).String(), "refusedBefore", more)
 		return
 	}
-	s.log.Debug("webhook refused", "outcome", refused.outcome, "from", r.RemoteAddr)
+	s.log.Debug("webhook refused", "outcome", refused.outcome, "from", s.opts.Attempts.Client(r).String())
 }
 
 // occasionally says yes once a minute, and counts how often it said no.

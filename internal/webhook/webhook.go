@@ -33,6 +33,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/livekit-connector/livekit-connector/internal/attempts"
 	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/internal/route"
 	"github.com/livekit-connector/livekit-connector/internal/rules"
@@ -103,6 +104,8 @@ type Options struct {
 	Forwards []Forward
 	// ForwardTransport sends them. Nil means one of the Server's own.
 	ForwardTransport http.RoundTripper
+	// Attempts limits requests without a good signature or verify token; nil limits none.
+	Attempts *attempts.Limiter
 	// Panics counts mistakes that cost an event; may be nil.
 	Panics *panics.Counter
 	// Tracer follows events; nil does not.
