@@ -216,8 +216,7 @@ func (d *drain) ask(ctx context.Context, method string) (drained, error) {
 	}
 	res, err := d.client.Do(req)
 	if err != nil {
-		var cause *url.Error
-		if errors.As(err, &cause) {
+		if cause, ok := errors.AsType[*url.Error](err); ok {
 			err = cause.Err
 		}
 		return now, fmt.Errorf("%w at %s: %w: is it running, and is that its admin port (admin.port in its configuration)", errTransport, d.url, err)

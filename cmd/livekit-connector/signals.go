@@ -49,7 +49,7 @@ func preflightUnless(c *app.Config, stops <-chan os.Signal) (os.Signal, error) {
 		return nil, err
 	case s := <-stops:
 		cancel()
-		<-checked
+		_ = <-checked // it was cut
 		return s, nil
 	}
 }

@@ -181,7 +181,7 @@ func (a *App) drain(ctx context.Context, s os.Signal, signals <-chan os.Signal) 
 		case second := <-signals:
 			a.log.Warn("second signal: hanging up", append([]any{"signal", second.String()}, a.draining.status().attrs()...)...)
 			cancel()
-			<-drained
+			_ = <-drained // it was cut
 			return
 		case <-progress.C:
 			a.log.Info("draining", a.draining.status().attrs()...)
