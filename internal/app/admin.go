@@ -25,6 +25,7 @@ func (a *App) adminMux(gatherer prometheus.Gatherer) *http.ServeMux {
 // startServers opens the ports.
 func (a *App) startServers(handler http.Handler, registry *prometheus.Registry) error {
 	a.warnOfAdmin()
+	a.warnOfSecrets()
 	tlsConfig, err := a.newTLS(registry)
 	if err != nil {
 		return err

@@ -82,6 +82,7 @@ func (a *App) onClose(name string, f func() error) {
 func New(c Config, opts Options) (_ *App, err error) {
 	a := &App{config: c, log: opts.Logger, probes: NewProbes(opts.Logger), numbers: newNumbers(&c.WhatsApp, opts.Logger)}
 	a.panics = panics.NewCounter(opts.Registry)
+	a.probes.panics = a.panics
 	a.attempts = a.newAttempts(opts.Registry)
 	defer func() {
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/livekit-connector/livekit-connector/internal/logs"
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 )
 
 // How checks are asked. Kubernetes gives up on a probe after a second if nobody tells it otherwise, so the answer with its
@@ -31,6 +32,7 @@ const (
 // does not mend them and would end calls. Ready means: send me new calls.
 type Probes struct {
 	log    *slog.Logger
+	panics *panics.Counter // may be nil
 	ctx    context.Context //nolint:containedctx // of the checks, which outlive the probes that ask
 	cancel context.CancelFunc
 	checks sync.WaitGroup
@@ -217,7 +219,7 @@ func (c *check) beginLocked(p *Probes) bool {
 		ctx, cancel := context.WithTimeoutCause(p.ctx, remoteTimeout, fmt.Errorf("no answer within %v", remoteTimeout))
 		defer cancel()
 		start := time.Now()
-		err := c.run(ctx)
+		err := c.try(ctx, p)
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
@@ -231,6 +233,12 @@ func (c *check) beginLocked(p *Probes) bool {
 		close(running)
 	})
 	return true
+}
+
+// try runs the check; one that panics has failed.
+func (c *check) try(ctx context.Context, p *Probes) (err error) {
+	defer p.panics.Recover(panics.Probe, p.log, func() { err = &panics.Error{Place: panics.Probe} })
+	return c.run(ctx)
 }
 
 // finding is what a check found, as a probe's answer shows it.
