@@ -19,13 +19,14 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/livekit-connector/livekit-connector/internal/logs"
 	"github.com/livekit-connector/livekit-connector/internal/route"
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
 )
 
 // The read API stands beside Twirp: what is asked for is in the path, nothing is changed by asking.
 //
-//	GET /connector/v1/calls         the calls of the key, newest first; ?ended=true, ?room=, ?state=
+//	GET /connector/v1/calls         the calls of the key, newest first; ?ended=true, ?room=, ?state=, ?log_id=
 //	GET /connector/v1/calls/{id}    one call with timeline, statistics and diagnosis
 //	GET /connector/v1/permissions   ?phone_number_id= &user=: what Meta lets the business do towards a user
 //
@@ -153,9 +154,19 @@ type listed struct {
 	Calls []json.RawMessage `json:"calls"`
 }
 
+// isAsked says whether a call is what a list's parameters ask for.
+func isAsked(c *connectorpb.CallRecord, q url.Values) bool {
+	for asked, is := range map[string]string{"room": c.GetRoomName(), "state": c.GetState(), "log_id": logs.ID(c.GetCallId())} {
+		if want := q.Get(asked); want != "" && want != is {
+			return false
+		}
+	}
+	return true
+}
+
 func (a *reader) calls(x *exchange, r *http.Request, grants *auth.ClaimGrants) (any, twirp.Error) {
 	ctx := r.Context()
-	q, refused := readQuery(r, "ended", "room", "state")
+	q, refused := readQuery(r, "ended", "log_id", "room", "state")
 	if refused != nil {
 		return nil, refused
 	}
@@ -182,9 +193,7 @@ func (a *reader) calls(x *exchange, r *http.Request, grants *auth.ClaimGrants) (
 			return nil, a.refusal(err)
 		}
 	}
-	found = slices.DeleteFunc(found, func(c *connectorpb.CallRecord) bool {
-		return room != "" && c.GetRoomName() != room || state != "" && c.GetState() != state
-	})
+	found = slices.DeleteFunc(found, func(c *connectorpb.CallRecord) bool { return !isAsked(c, q) })
 	slices.SortStableFunc(found, func(a, b *connectorpb.CallRecord) int {
 		return b.GetCreatedAt().AsTime().Compare(a.GetCreatedAt().AsTime())
 	})

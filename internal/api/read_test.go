@@ -20,6 +20,7 @@ import (
 
 	"github.com/livekit-connector/livekit-connector/internal/api"
 	"github.com/livekit-connector/livekit-connector/internal/call"
+	"github.com/livekit-connector/livekit-connector/internal/logs"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
 )
@@ -92,6 +93,7 @@ func TestReadListsTheCallsOfItsKey(t *testing.T) {
 		{"ended ones too", "?ended=true", nil, []string{slashed, "wacid.over", callID}},
 		{"of a room", "?ended=true&room=room-a", nil, []string{"wacid.over", callID}},
 		{"in a state", "?state=ringing", nil, []string{slashed}},
+		{"as the log names it", "?ended=true&log_id=" + logs.ID("wacid.over"), nil, []string{"wacid.over"}},
 		{"ended is a state", "?state=ended", nil, []string{"wacid.over"}},
 		{"none", "?room=room-c", nil, []string{}},
 		{"another key's", "", []func(*http.Request){other}, []string{"wacid.others"}},
@@ -160,7 +162,7 @@ func TestReadRefuses(t *testing.T) {
 		{"the prefix alone", "/connector", nil, 404, "bad_route", "/connector/v1/calls"},
 		{"POST", one, verb(http.MethodPost), 405, "bad_route", "GET and HEAD"},
 		{"DELETE", one, verb(http.MethodDelete), 405, "bad_route", "GET and HEAD"},
-		{"mistyped parameter", "/connector/v1/calls?romm=a", nil, 400, "invalid_argument", "ended, room, state"},
+		{"mistyped parameter", "/connector/v1/calls?romm=a", nil, 400, "invalid_argument", "ended, log_id, room, state"},
 		{"parameter of a call", one + "?full=1", nil, 400, "invalid_argument", "has none"},
 		{"twice", "/connector/v1/calls?room=a&room=b", nil, 400, "invalid_argument", "more than once"},
 		{"no boolean", "/connector/v1/calls?ended=maybe", nil, 400, "invalid_argument", "true or false"},
