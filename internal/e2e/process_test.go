@@ -26,7 +26,7 @@ var binary = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	build := exec.Command("go", "build", "-tags", "nolibopusfile", "-buildvcs=false", "-o", path, "./cmd/livekit-connector") //nolint:noctx // bounded by the test's own time
+	build := exec.Command("go", "build", "-tags", "nolibopusfile", "-buildvcs=false", "-o", path, "./cmd/livekit-connector")
 	build.Dir = filepath.Join("..", "..")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", errors.New(string(out))
@@ -66,7 +66,7 @@ func (w *world) start(out io.Writer, environ ...string) *process {
 	t.Helper()
 	path, err := binary()
 	require.NoError(t, err)
-	p := &process{t: t, log: w.log, exited: make(chan struct{}), cmd: exec.Command(path)} //nolint:gosec,noctx // ours; ended by the test's end
+	p := &process{t: t, log: w.log, exited: make(chan struct{}), cmd: exec.Command(path)}
 	p.cmd.Env = append([]string{
 		"LIVEKIT_URL=" + w.livekit.URL(), "LIVEKIT_API_KEY=" + w.livekit.APIKey(), "LIVEKIT_API_SECRET=" + w.livekit.APISecret(),
 		"CONNECTOR_PORT=0", "CONNECTOR_BIND_ADDRESSES=127.0.0.1", "CONNECTOR_ADMIN_PORT=0",
@@ -162,7 +162,7 @@ func (p *process) ask(path string) (status int, body string) {
 // command runs the binary with a subcommand until it ends.
 func (p *process) command(ctx context.Context, args ...string) (code int, out string) {
 	p.t.Helper()
-	cmd := exec.CommandContext(ctx, p.cmd.Path, args...) //nolint:gosec // ours
+	cmd := exec.CommandContext(ctx, p.cmd.Path, args...)
 	text, err := cmd.CombinedOutput()
 	if err != nil {
 		require.ErrorAs(p.t, err, new(*exec.ExitError))

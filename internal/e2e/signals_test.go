@@ -239,8 +239,8 @@ func logOfNobody(t *testing.T) {
 	require.NoError(t, write.Close())
 	line := make([]byte, 64<<10)
 	for p.url == "" {
-		n, err := read.Read(line)
-		require.NoError(t, err)
+		n, readErr := read.Read(line)
+		require.NoError(t, readErr)
 		for text := range strings.Lines(string(line[:n])) {
 			if strings.Contains(text, "connector started") {
 				var said struct {
