@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/livekit-connector/livekit-connector/internal/app"
+	"github.com/livekit-connector/livekit-connector/internal/logs"
 	"github.com/livekit-connector/livekit-connector/internal/roomleg/sdklog"
 	"github.com/livekit-connector/livekit-connector/internal/settings"
 	"github.com/livekit-connector/livekit-connector/media/opus"
@@ -34,6 +35,8 @@ const (
 	// preflightTimeout is how long a LiveKit that is still starting is waited for.
 	preflightTimeout   = 5 * time.Second
 	healthcheckTimeout = 3 * time.Second
+	// logPatience is how long the last lines of the log may take.
+	logPatience = time.Second
 )
 
 func main() {
@@ -123,9 +126,13 @@ func preflight(c *app.Config) error {
 
 // serve runs a connector until it is told to stop.
 func serve(c *app.Config, stderr io.Writer) int {
-	log := app.NewLogger(c, stderr)
+	out := logs.NewAsync(stderr)                   // no call waits for the log
+	flush := func() { _ = out.Close(logPatience) } // what cannot be written now has nobody to be told
+	defer flush()
+	log := app.NewLogger(c, out)
+	out.Report(log)
 	sdklog.SetGlobal(log) // before anything uses the SDK
-	stops, reload := twoSignals(log), reloads()
+	stops, reload := twoSignals(log, flush), reloads()
 	outliveReaders()
 	if stopped, err := preflightUnless(c, stops); stopped != nil {
 		log.Info("stopped while starting", "signal", stopped.String())
@@ -136,7 +143,7 @@ func serve(c *app.Config, stderr io.Writer) int {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if err := app.RegisterBuildInfo(registry); err != nil {
+	if err := errors.Join(app.RegisterBuildInfo(registry), out.Register(registry)); err != nil {
 		log.Error("cannot start", "error", err)
 		return exitFailed
 	}

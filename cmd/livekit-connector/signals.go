@@ -12,7 +12,7 @@ import (
 
 // twoSignals passes the first two signals on, to drain and to hang up. The third ends the process here, so that it works
 // whatever the rest of it is stuck in.
-func twoSignals(log *slog.Logger) <-chan os.Signal {
+func twoSignals(log *slog.Logger, flush func()) <-chan os.Signal {
 	received := make(chan os.Signal, 3)
 	signal.Notify(received, syscall.SIGTERM, syscall.SIGINT)
 	passed := make(chan os.Signal, 2)
@@ -22,6 +22,7 @@ func twoSignals(log *slog.Logger) <-chan os.Signal {
 		}
 		<-received
 		log.Error("third signal: calls are left as they are")
+		flush()
 		os.Exit(exitInterrupted)
 	}()
 	return passed
