@@ -5,12 +5,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/attribute"
 	collectorpb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
@@ -169,4 +171,15 @@ func TestDeadCollectorHoldsNobodyUp(t *testing.T) {
 	})
 	t.Cleanup(waiting.Wait)
 	require.ErrorIs(t, e.Close(over), context.Canceled)
+}
+
+func TestDocumentNamesEveryAttribute(t *testing.T) {
+	page, err := os.ReadFile("../../docs/tracing.md")
+	require.NoError(t, err)
+	for _, key := range []attribute.Key{
+		tracing.KeyMethod, tracing.KeySystem, tracing.KeyService, tracing.KeyError, tracing.KeyCallID, tracing.KeyDirection, tracing.KeyReason,
+		tracing.KeyResult, tracing.KeyAction, tracing.KeyOutcome, tracing.KeyEvent,
+	} {
+		require.Contains(t, string(page), "`"+string(key)+"`")
+	}
 }
