@@ -2,8 +2,8 @@ package media_test
 
 import (
 	"math/rand/v2"
-	"sync"
 	"reflect"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"

@@ -81,9 +81,7 @@ func (a *App) onClose(name string, f func() error) {
 // New builds a connector and opens its ports. After an error nothing is left open. After success Run must be called.
 func New(c Config, opts Options) (_ *App, err error) {
 	a := &App{config: c, log: opts.Logger, probes: NewProbes(opts.Logger), numbers: newNumbers(&c.WhatsApp, opts.Logger)}
-	a.panics = panics.NewCounter(opts.Registry)
-	a.probes.panics = a.panics
-	a.attempts = a.newAttempts(opts.Registry)
+	a.newDefences(opts.Registry)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())

@@ -5,8 +5,17 @@ import (
 	"log/slog"
 	"net/http"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/livekit-connector/livekit-connector/internal/panics"
 )
+
+// newDefences makes what keeps mistakes and strangers from doing harm.
+func (a *App) newDefences(reg prometheus.Registerer) {
+	a.panics = panics.NewCounter(reg)
+	a.probes.panics = a.panics
+	a.attempts = a.newAttempts(reg)
+}
 
 // recovering serves h and answers for its panics: the caller learns that it was our mistake, and nothing else. What was
 // answered already cannot be taken back: then the connection is dropped, so that half an answer is not taken for a whole.
