@@ -107,3 +107,43 @@ func TestAudioMetricsSumUpAllCallsAndNeverFall(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, problems)
 }
+
+func TestDelaysOfAllCallsAreOneHistogram(t *testing.T) {
+	var d delays
+	for range 2 {
+		h := call.Heard{PhoneDelays: media.Delays{Mix: media.DelayCounts{Sum: 30 * time.Millisecond}}}
+		h.PhoneDelays.Mix.Classes[0], h.PhoneDelays.Mix.Classes[len(media.DelayBounds)] = 1, 2
+		d.add(&h)
+	}
+	to := make(chan prometheus.Metric, 4)
+	d.collect(to)
+	require.Len(t, to, 4, "every flow and mode, whether there were any or not")
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(collected(to))
+	families, err := reg.Gather()
+	require.NoError(t, err)
+	require.Len(t, families, 1)
+	for _, m := range families[0].GetMetric() {
+		if m.GetLabel()[0].GetValue() != flowToPhone || m.GetLabel()[1].GetValue() != modeMix {
+			require.Zero(t, m.GetHistogram().GetSampleCount())
+			continue
+		}
+		h := m.GetHistogram()
+		require.EqualValues(t, 6, h.GetSampleCount())
+		require.InDelta(t, .06, h.GetSampleSum(), 1e-9)
+		require.Len(t, h.GetBucket(), len(media.DelayBounds))
+		require.EqualValues(t, 2, h.GetBucket()[0].GetCumulativeCount())
+		require.EqualValues(t, 2, h.GetBucket()[len(media.DelayBounds)-1].GetCumulativeCount(), "what is beyond all bounds is in none")
+	}
+}
+
+// collected hands out metrics that were made before.
+type collected chan prometheus.Metric
+
+func (c collected) Describe(to chan<- *prometheus.Desc) { to <- delayDesc }
+
+func (c collected) Collect(to chan<- prometheus.Metric) {
+	for range len(c) {
+		to <- <-c
+	}
+}

@@ -17,7 +17,7 @@ var (
 // All are the metrics, in the order in which docs/metrics.md tells of them.
 func All() []Metric {
 	var all []Metric
-	for _, part := range [][]Metric{calls(), sound(), packets(), outside(), capacity(), process()} {
+	for _, part := range [][]Metric{calls(), sound(), packets(), outside(), port(), capacity(), process()} {
 		all = append(all, part...)
 	}
 	return all
@@ -105,7 +105,7 @@ func outside() []Metric {
 		{Name: "api_request_duration_seconds", Kind: Histogram, Labels: Labels{"method": methods}},
 		{Name: "webhooks_total", Kind: Counter, When: "webhook.path", Labels: Labels{"outcome": {
 			"taken", "unknown", "verified", "verification_refused", "method", "encoded", "too_large", "truncated", "unsigned",
-			"forged", "busy", "full", "closing",
+			"forged", "limited", "busy", "full", "closing",
 		}}},
 		{Name: "webhook_response_seconds", Kind: Histogram, When: "webhook.path"},
 		{Name: "webhook_events_total", Kind: Counter, When: "webhook.path", Labels: Labels{
@@ -132,6 +132,17 @@ func outside() []Metric {
 	}
 }
 
+// port is what the API's port tells of whoever comes to it.
+func port() []Metric {
+	return []Metric{
+		{Name: "http_connections", Kind: Gauge},
+		{Name: "http_connections_refused_total", Kind: Counter, Labels: Labels{"limit": {"total", "address"}}},
+		{Name: "requests_limited_total", Kind: Counter, Labels: Labels{"for": {"api", "webhook"}}},
+		{Name: "tls_certificate_expiry_timestamp_seconds", Kind: Gauge, When: "tls.cert_file"},
+		{Name: "tls_certificate_reloads_total", Kind: Counter, When: "tls.cert_file", Labels: Labels{"outcome": {"taken", "refused"}}},
+	}
+}
+
 func capacity() []Metric {
 	return []Metric{
 		{Name: "capacity_used_ratio", Kind: Gauge, Labels: Labels{"resource": {"calls", "cpu", "memory"}}},
@@ -151,6 +162,7 @@ func process() []Metric {
 		{Name: "panics_total", Kind: Counter, Labels: Labels{"where": {
 			"http", "api", "webhook", "event", "bus", "call", "audio", "sweeper", "probe",
 		}}},
+		{Name: "log_lines_lost_total", Kind: Counter, Labels: Labels{"reason": {"full", "failed"}}},
 		{Name: "build_info", Kind: Gauge, Labels: Labels{"version": {Any}, "commit": {Any}, "goversion": {Any}}},
 	}
 }
