@@ -64,6 +64,8 @@ type App struct {
 	servers  *Servers
 	// draining is asked for by signals and at the admin port.
 	draining *draining
+	// askLiveKit is the check of /readyz. Set before the ports are open.
+	askLiveKit func(context.Context) error
 	// closers take down what New built, last built first.
 	closers []closer
 }
@@ -121,6 +123,7 @@ func New(c Config, opts Options) (_ *App, err error) {
 	}
 	a.node, err = node.New(node.Options{
 		ID: nodeID(), Bus: bus, LiveKitURL: c.WebSocketURL(), Secret: keys.GetSecret,
+		Reachable: func(ctx context.Context) error { return a.askLiveKit(ctx) },
 		Meta: stack, Graph: graph, Pacer: pacer, Audio: audio, Keys: c.DTMF.mode(), Timeouts: timeouts(&c), Gate: gate,
 		StatusesSeen: c.Webhook.sees, Recording: c.WhatsApp.Recording.capture(), Transcription: c.WhatsApp.Transcription.capture(),
 		PermissionRequest: c.WhatsApp.PermissionRequest.text(),

@@ -35,7 +35,7 @@ func (a *App) addChecks(pacer *media.Pacer) {
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment} // one connection for all probes
 	a.onClose("probes' connection", func() error { transport.CloseIdleConnections(); return nil })
 	client := &http.Client{Transport: transport}
-	a.probes.AddRemote("livekit", func(ctx context.Context) error {
+	a.askLiveKit = a.probes.AddRemote("livekit", func(ctx context.Context) error {
 		return roomleg.VerifyAccess(ctx, client, a.config.HTTPURL(), a.config.APIKey, a.config.APISecret.Reveal())
 	})
 	a.onClose("probes", func() error { a.probes.Close(); return nil })

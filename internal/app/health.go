@@ -77,11 +77,21 @@ func (p *Probes) AddReady(name string, run func(context.Context) error) {
 }
 
 // AddRemote adds a check of something outside of the process to /readyz. It must honour its context. What it found stands
-// for some seconds.
-func (p *Probes) AddRemote(name string, run func(context.Context) error) {
+// for some seconds. The returned function asks it as probes do, and fails if it certainly failed: what has not answered yet
+// is no failure.
+func (p *Probes) AddRemote(name string, run func(context.Context) error) (ask func(context.Context) error) {
+	c := &check{name: name, run: run, keep: remoteKeep}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.ready = append(p.ready, &check{name: name, run: run, keep: remoteKeep})
+	p.ready = append(p.ready, c)
+	return func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, probeAnswer)
+		defer cancel()
+		if f := c.ask(ctx, p); !f.OK && !f.open {
+			return errors.New(f.Reason)
+		}
+		return nil
+	}
 }
 
 // Close ends the checks that are under way and waits for them, but not for one that hangs.
@@ -187,7 +197,7 @@ func (c *check) ask(ctx context.Context, p *Probes) finding {
 	}
 	if c.running == nil && !c.beginLocked(p) {
 		defer c.mu.Unlock()
-		return finding{Reason: "the process is going down"}
+		return finding{Reason: "the process is going down", open: true}
 	}
 	running := c.running
 	c.mu.Unlock()
@@ -203,7 +213,7 @@ func (c *check) ask(ctx context.Context, p *Probes) finding {
 	if c.keep > 0 && !c.at.IsZero() && time.Since(c.at) < remoteStale {
 		return c.last
 	}
-	return finding{Reason: fmt.Sprintf("no answer within %v", probeAnswer), TookMS: probeAnswer.Milliseconds()}
+	return finding{Reason: fmt.Sprintf("no answer within %v", probeAnswer), TookMS: probeAnswer.Milliseconds(), open: true}
 }
 
 // beginLocked starts a run, unless the probes are closed.
@@ -246,6 +256,8 @@ type finding struct {
 	OK     bool   `json:"ok"`
 	Reason string `json:"reason,omitempty"`
 	TookMS int64  `json:"took_ms"`
+	// open says that the check has not found anything yet.
+	open bool
 }
 
 // writeReport answers 200, or 503 if a check failed.

@@ -58,7 +58,7 @@ func TestProbeIsAnsweredThoughACheckHangs(t *testing.T) {
 		p.Started()
 		var asked atomic.Int32
 		hangs := false
-		p.AddRemote("livekit", func(ctx context.Context) error {
+		ask := p.AddRemote("livekit", func(ctx context.Context) error {
 			asked.Add(1)
 			if hangs {
 				<-ctx.Done()
@@ -82,6 +82,9 @@ func TestProbeIsAnsweredThoughACheckHangs(t *testing.T) {
 		require.Equal(t, http.StatusServiceUnavailable, status)
 		require.Equal(t, "no answer within 3s", found["livekit"].Reason)
 		require.Equal(t, int32(2), asked.Load(), "slow checks do not pile up")
+		require.EqualError(t, ask(t.Context()), "no answer within 3s")
+		time.Sleep(remoteStale) // fake time
+		require.NoError(t, ask(t.Context()), "nobody knows yet")
 	})
 }
 

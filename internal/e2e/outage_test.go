@@ -86,8 +86,10 @@ func (s *scene) refusesWithoutLiveKit() {
 	require.Contains(t, refused.Message, "room_join_failed")
 	requireOver(t, inbound)
 	require.Zero(t, inbound.Heard().EarlyPackets)
+	placed := len(s.meta.Calls())
 	_, err = s.app.sdk.do(wait(t), "dial", dialRequest().with(options{"whatsappToPhoneNumber": "15550004444"}))
-	require.Contains(t, refusal(t, "failed_precondition", err).Message, "room_join_failed")
+	require.Contains(t, refusal(t, "unavailable", err).Message, "no call was begun, because there is no room for it")
+	require.Len(t, s.meta.Calls(), placed, "nobody's phone rings for nothing")
 	until(t, func() string {
 		if s.meta.ActiveCalls() > calls {
 			return "Meta has more calls than before"

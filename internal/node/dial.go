@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/livekit/protocol/livekit"
+	"github.com/livekit/psrpc"
 
 	"github.com/livekit-connector/livekit-connector/internal/admission"
 	"github.com/livekit-connector/livekit-connector/internal/call"
@@ -38,6 +39,9 @@ func (n *Node) dial(
 	if slot, err = n.opts.Gate.Reserve(askOf(req, w.audio)); err != nil {
 		return nil, err
 	}
+	if err = n.reachable(ctx); err != nil {
+		return nil, err
+	}
 	identified := n.table.dial()
 	defer identified()
 	leg, offer, err := n.opts.Meta.Offer(ctx)
@@ -64,6 +68,17 @@ func (n *Node) dial(
 		return nil, &setupError{end: e.call.Err()}
 	}
 	return &connectorpb.StartCallResponse{CallId: id, RoomName: e.room}, nil
+}
+
+// reachable fails if a call that is placed now could not join its room.
+func (n *Node) reachable(ctx context.Context) error {
+	if n.opts.Reachable == nil {
+		return nil
+	}
+	if err := n.opts.Reachable(ctx); err != nil {
+		return psrpc.NewErrorf(psrpc.Unavailable, "no call was begun, because there is no room for it: %v", err)
+	}
+	return nil
 }
 
 // credentialsOf are those of a dial request.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -41,6 +42,20 @@ func TestHangUpIsGivenUpInTime(t *testing.T) {
 	require.ErrorIs(t, s.HangUpAll(ctx), context.Canceled)
 	require.NoError(t, s.WaitEmpty(wait(t)))
 	require.Error(t, e.call.TerminateErr())
+}
+
+// A user's phone must not ring for a call that has no room to go to.
+func TestNobodyIsDialledWhileLiveKitIsAway(t *testing.T) {
+	var away error
+	s := newStandWith(t, func(o *Options) { o.Reachable = func(context.Context) error { return away } })
+	away = errors.New("LiveKit is unreachable")
+	_, err := s.StartCall(wait(t), dialRequest())
+	requireCode(t, psrpc.Unavailable, err)
+	require.ErrorContains(t, err, "no call was begun")
+	require.Empty(t, s.asked)
+	require.Zero(t, s.Calls())
+	away = nil
+	s.dialled(t)
 }
 
 func TestHeartbeat(t *testing.T) {

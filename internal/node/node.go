@@ -44,6 +44,9 @@ type Options struct {
 	Bus psrpc.MessageBus
 	// LiveKitURL is where rooms are (ws, wss, http or https).
 	LiveKitURL string
+	// Reachable says why no room can be joined now, as far as is known: a user's phone does not ring for a call that has no
+	// room to go to. It is asked before every dial, so it answers from what it knows. Nil means that nobody knows.
+	Reachable func(context.Context) error
 	// Secret returns the secret of an API key, or "" if the key is unknown.
 	Secret func(apiKey string) string
 	// Meta makes the connections to Meta.
