@@ -72,7 +72,7 @@ func (w *world) start(out io.Writer, environ ...string) *process {
 		"CONNECTOR_PORT=0", "CONNECTOR_BIND_ADDRESSES=127.0.0.1", "CONNECTOR_ADMIN_PORT=0",
 		"CONNECTOR_WHATSAPP_GRAPH_URL=" + w.meta.GraphURL(),
 		"CONNECTOR_RTC_ENABLE_LOOPBACK_CANDIDATE=true", "CONNECTOR_RTC_INTERFACES_INCLUDES=lo",
-		"CONNECTOR_LOGGING_JSON=true",
+		"CONNECTOR_LOGGING_JSON=true", "CONNECTOR_LOGGING_LEVEL=debug",
 	}, environ...)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -94,6 +94,7 @@ func (w *world) start(out io.Writer, environ ...string) *process {
 		if t.Failed() || os.Getenv("SHOW_LOG") != "" {
 			t.Logf("connector's log:\n%s", w.log)
 		}
+		requireDiscreet(t, w.log.String(), w.livekit.APISecret())
 	})
 	return p
 }

@@ -125,8 +125,8 @@ var personalKeys = map[string]bool{
 // names and addresses, what was made at random.
 var plainKeys = map[string]bool{
 	"phonenumberid": true, "nodeid": true, "traceid": true, "version": true, "file": true, "stack": true, "time": true,
-	"delivery": true, "relay": true, "from": true, "admin": true, "livekit": true, "graph": true,
-	"roomid": true, "participantid": true, "trackid": true, "component": true, "duration": true,
+	"delivery": true, "admin": true, "livekit": true, "graph": true,
+	"roomid": true, "participantid": true, "trackid": true, "component": true,
 }
 
 // secrets matches secrets inside of longer texts: JSON web tokens, the value after access_token=, Bearer and ice-pwd, Meta's
