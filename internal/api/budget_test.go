@@ -114,7 +114,7 @@ func TestTheNodeKeepsWorkingWhenTheCallerLeaves(t *testing.T) {
 	})
 }
 
-func TestNoNodeIsNoticedWithinASecond(t *testing.T) {
+func TestNoNodeIsNoticedWithinSeconds(t *testing.T) {
 	silent := newNode()
 	silent.bid = -1
 	for name, n := range map[string]*node{"none registered": nil, "all silent": silent} {
@@ -122,7 +122,7 @@ func TestNoNodeIsNoticedWithinASecond(t *testing.T) {
 			inBubble(t, n, func(t *testing.T, s *stand) {
 				began := time.Now()
 				w := s.post(t, encodings[0], dialMethod, dial())
-				require.Equal(t, time.Second, time.Since(began))
+				require.Equal(t, 3*time.Second, time.Since(began))
 				requireFailure(t, failure{503, "unavailable", "no connector node is running", nil}, w)
 			})
 		})

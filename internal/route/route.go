@@ -51,9 +51,10 @@ const (
 const busMargin = 500 * time.Millisecond
 
 // How a node is chosen for a new call. Nodes bid their free share, 1 when idle; an idle one is taken at once, else the
-// best bid within shortCircuit of the first.
+// best bid within shortCircuit of the first. bidTimeout is only waited for when nobody bids at all; the node of a process
+// whose CPUs are all taken by a burst of calls may need more than a second to.
 const (
-	bidTimeout   = time.Second
+	bidTimeout   = 3 * time.Second
 	shortCircuit = 20 * time.Millisecond
 	idleBid      = 1
 	// announce is ample for the bus to take one message.
