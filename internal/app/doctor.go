@@ -17,7 +17,11 @@ import (
 func (l *CommandLine) DoctorOptions(err error) (doctor.Options, error) {
 	c := &l.Config
 	o := doctor.Options{
-		Source: l.source(), RulesFile: c.RulesFile, MaxActiveCalls: c.MaxActiveCalls, Redact: logs.Mask,
+		Source: l.source(), RulesFile: c.RulesFile, MaxActiveCalls: c.MaxActiveCalls, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, Redact: logs.Mask,
+		Limits: doctor.Limits{
+			MaxCPU: c.Limits.MaxCPUUtilization, MaxMemory: c.Limits.MaxMemoryUtilization,
+			CPUs: c.Limits.CPUs, RelayCost: c.Limits.RelayCost, MixCost: c.Limits.MixCost,
+		},
 		LiveKit: doctor.LiveKit{URL: c.WSURL}, Graph: c.WhatsApp.examined(), RTC: c.RTC.examined(), Ports: c.examinedPorts(),
 	}
 	for _, problem := range Problems(err) {

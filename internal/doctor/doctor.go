@@ -36,6 +36,8 @@ type Options struct {
 	Receivers []Receiver
 	// Ports are those of TCP that a connector listens on, the API's first.
 	Ports []Port
+	// CertFile and KeyFile are those with which the API's port speaks https; empty: it speaks http.
+	CertFile, KeyFile string
 	// MaxActiveCalls is how many calls there can be at once; zero means that nobody said.
 	MaxActiveCalls int
 
@@ -108,7 +110,6 @@ type Receiver struct {
 type Port struct {
 	Key       string // of the configuration
 	Addresses []string
-	TLS       bool
 }
 
 // RTC is how media goes to Meta.
@@ -145,7 +146,7 @@ func checks() []check {
 		{"rules", "the rules file", (*examination).rules},
 		{"dns", "names of LiveKit, Meta and other servers", (*examination).dns},
 		{"proxy", "HTTP proxies of the environment", (*examination).proxy},
-		{"tls", "certificates of those servers", (*examination).tls},
+		{"tls", "certificates of those servers, and tls.cert_file", (*examination).tls},
 		{"clock", "this machine's clock beside those of LiveKit and Meta", (*examination).clock},
 		{"livekit", "LiveKit's API, with every API key", (*examination).liveKit},
 		{"websocket", "LiveKit's WebSocket", (*examination).webSocket},
@@ -226,12 +227,17 @@ type examination struct {
 	apiPort        func() portFound
 	mappings       func() mapped
 
+	udpInUse int // ports of the range, before the doctor takes one itself
+
 	mu        sync.Mutex // guards the following field
 	listeners []net.Listener
 }
 
 func newExamination(ctx context.Context, o *Options) *examination {
 	e := &examination{o: o, secrets: replacer(o)}
+	if first, last, _ := e.udpRange(); last != 0 {
+		e.udpInUse = max(0, o.system.udpPortsInUse(first, last))
+	}
 	e.client = &http.Client{
 		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, TLSHandshakeTimeout: 5 * time.Second},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -39,9 +40,7 @@ const (
 func settings(with map[string]any) func(*stand) {
 	return func(s *stand) {
 		all := map[string]any{"status": "ENABLED", "callback_permission_status": "ENABLED"}
-		for key, value := range with {
-			all[key] = value
-		}
+		maps.Copy(all, with)
 		s.restartMeta(all)
 	}
 }
@@ -128,6 +127,7 @@ func brokenServers() []broken {
 			s.t.Cleanup(server.Close)
 			s.o.Receivers[0].URL = server.URL
 		}, "tls", fail, "events.urls[0]", "ca-certificates"},
+		{"a certificate of one's own that is none", func(s *stand) { s.o.CertFile, s.o.KeyFile = s.o.RulesFile, s.o.RulesFile }, "tls", fail, "hold no pair", "a certificate and its own key"},
 		{"a webhook URL that leads nowhere", func(s *stand) { s.o.Webhook.PublicURL = "http://" + s.freePort() + "/webhook" }, "webhook", fail, "does not answer", "open the way from the Internet"},
 		{"a webhook URL with another path", func(s *stand) { s.o.Webhook.PublicURL += "s" }, "webhook", fail, "nothing takes webhooks at", "webhook.path, /webhook"},
 		{"a connector with another verify token", func(s *stand) { s.o.Webhook.PublicURL = s.connector("another", appSecret) + "/webhook" }, "webhook", fail, "refuses the verify token", "webhook.verify_token"},

@@ -141,18 +141,25 @@ func (e *examination) capacity(context.Context) []Line {
 	}
 }
 
+// udpRange is from where calls take their ports, and whether the configuration chose it.
+func (e *examination) udpRange() (first, last int, chosen bool) {
+	if e.o.RTC.PortMax != 0 {
+		return e.o.RTC.PortMin, e.o.RTC.PortMax, true
+	}
+	first, last = e.o.system.freePorts()
+	return first, last, false
+}
+
 // udpPorts compares the range with what calls need, one port each.
 func (e *examination) udpPorts(context.Context) []Line {
-	first, last, calls := e.o.RTC.PortMin, e.o.RTC.PortMax, e.o.MaxActiveCalls
-	chosen := last != 0
-	if !chosen {
-		if first, last = e.o.system.freePorts(); last == 0 {
-			return one(good("any free port"))
-		}
+	first, last, chosen := e.udpRange()
+	if last == 0 {
+		return one(good("any free port"))
 	}
+	calls := e.o.MaxActiveCalls
 	const remedy = "widen rtc.port_range_start to rtc.port_range_end, and the firewall with it, or set both to 0"
 	wide := last - first + 1
-	used := max(0, e.o.system.udpPortsInUse(first, last))
+	used := e.udpInUse
 	text := fmt.Sprintf("%d to %d has %d ports, %d of them in use now", first, last, wide, used)
 	switch {
 	case chosen && calls > wide:

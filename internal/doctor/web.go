@@ -137,10 +137,32 @@ func (e *examination) proxy(ctx context.Context) []Line {
 	return lines
 }
 
-// tls looks at the certificates of servers that are reached directly.
+// ownCertificate reads the one of the API's port as a connector does. It returns until when it is good, or what is wrong.
+func (e *examination) ownCertificate() (fine string, wrong []Line) {
+	if e.o.CertFile == "" {
+		return "", nil
+	}
+	pair, err := tls.LoadX509KeyPair(e.o.CertFile, e.o.KeyFile)
+	if err != nil {
+		return "", one(failed("tls.cert_file and tls.key_file hold no pair: "+err.Error(), "put a certificate and its own key there, both in PEM, readable for the connector"))
+	}
+	switch ends := pair.Leaf.NotAfter; {
+	case time.Now().After(ends):
+		return "", one(failed("the certificate in tls.cert_file ended on "+ends.Format(time.DateOnly), "renew it: Meta sends no webhook to such a server"))
+	case time.Until(ends) < certificateSoon:
+		return "", one(doubtful("the certificate in tls.cert_file ends on "+ends.Format(time.DateOnly), "renew it; the connector reads the file anew"))
+	default:
+		return "tls.cert_file until " + ends.Format(time.DateOnly), nil
+	}
+}
+
+// tls looks at our certificate and those of servers that are reached directly.
 func (e *examination) tls(ctx context.Context) []Line {
-	var lines []Line
 	var fine []string
+	own, lines := e.ownCertificate()
+	if own != "" {
+		fine = append(fine, own)
+	}
 	for _, to := range e.endpoints() {
 		u, err := url.Parse(to.url)
 		if err != nil || u.Scheme != "https" {

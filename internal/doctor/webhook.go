@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -28,13 +29,24 @@ func (e *examination) webhook(ctx context.Context) []Line {
 	port := e.apiPort()
 	var stand *standIn
 	if port.listener != nil {
-		stand = newStandIn(w, port.listener)
+		listener := port.listener
+		if e.o.CertFile != "" {
+			pair, err := tls.LoadX509KeyPair(e.o.CertFile, e.o.KeyFile)
+			if err != nil {
+				return one(skipped("see tls"))
+			}
+			listener = tls.NewListener(listener, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}})
+		}
+		stand = newStandIn(w, listener)
 		defer stand.close()
 	}
 	where := w.PublicURL
 	if where == "" {
 		if port.url == "" {
 			return one(doubtful("not tried: webhook.public_url is not set, and no connector listens on this machine", "set webhook.public_url or give --webhook-url"))
+		}
+		if strings.HasPrefix(port.url, "https:") { // its certificate is for another name
+			return one(doubtful("not tried: webhook.public_url is not set", "set it, or give --webhook-url, to the callback URL of Meta's dashboard"))
 		}
 		where = port.url + w.Path
 	}
