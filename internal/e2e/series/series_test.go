@@ -225,6 +225,24 @@ func TestQueriesAskForWhatThereIs(t *testing.T) {
 	require.NotEmpty(t, slices.Collect(maps.Keys(asked)))
 }
 
+// named is a metric in running text; a label's name or a file's may follow.
+var named = regexp.MustCompile(`livekit_connector_[a-z_]*[a-z]`)
+
+func TestDocumentsNameWhatThereIs(t *testing.T) {
+	t.Parallel()
+	paths, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	require.NoError(t, err)
+	require.NotEmpty(t, paths)
+	for _, path := range append(paths, filepath.Join(root, "README.md")) {
+		content, err := os.ReadFile(path)
+		require.NoError(t, err)
+		for _, name := range named.FindAllString(string(content), -1) {
+			_, ok := series.Find(name)
+			require.Truef(t, ok, "%s speaks of %s, which there is not", path, name)
+		}
+	}
+}
+
 func TestEveryAlertIsTested(t *testing.T) {
 	t.Parallel()
 	tests := read(t, "deploy/prometheus/alerts_test.yaml")
