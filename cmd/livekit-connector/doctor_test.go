@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -64,6 +65,18 @@ func TestDoctorSpeaksJSON(t *testing.T) {
 		Remedy: "start livekit-server, mend ws_url, or open the way to it",
 	}, report.Lines[0])
 	require.Equal(t, doctor.Line{Check: "websocket", Status: doctor.Skip, Found: "see livekit"}, report.Lines[1])
+}
+
+func TestDoctorDocNamesEveryCheckAndFlag(t *testing.T) {
+	text, err := os.ReadFile("../../docs/doctor.md")
+	require.NoError(t, err)
+	for _, n := range doctor.Names() {
+		require.Contains(t, string(text), "\n| `"+n[0]+"` | ")
+		require.Regexp(t, `(?m)^(ok  |skip)  `+n[0]+` +\S`, string(text), "the output shows all of them")
+	}
+	for _, f := range doctorFlags[:7] {
+		require.Contains(t, string(text), "\n| `--"+f.Name)
+	}
 }
 
 func TestDoctorHelpNamesEveryCheck(t *testing.T) {
