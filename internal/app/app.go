@@ -95,7 +95,7 @@ func New(c Config, opts Options) (_ *App, err error) {
 	pacer := media.NewPacer(runtime.GOMAXPROCS(0))
 	a.onClose("pacer", func() error { pacer.Close(); return nil })
 
-	stack, err := metaleg.New(metaConfig(&c, a.log))
+	stack, err := metaleg.New(metaConfig(&c, a.panics, a.log))
 	if err != nil {
 		return nil, fmt.Errorf("set up media to meta: %w", err)
 	}

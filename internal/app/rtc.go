@@ -8,16 +8,17 @@ import (
 
 	"github.com/livekit-connector/livekit-connector/internal/logs"
 	"github.com/livekit-connector/livekit-connector/internal/metaleg"
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 )
 
 // metaConfig is the rtc section, and what media says of codecs, as the connection to Meta understands it. The configuration has been validated.
-func metaConfig(c *Config, log *slog.Logger) metaleg.Config {
+func metaConfig(c *Config, counter *panics.Counter, log *slog.Logger) metaleg.Config {
 	m := metaleg.Config{
 		PortMin: uint16(c.RTC.PortRangeStart), PortMax: uint16(c.RTC.PortRangeEnd),
 		NAT1To1IPs: c.RTC.NAT1To1IPs, IPv4Only: !c.RTC.UseIPv6, IncludeLoopback: c.RTC.EnableLoopbackCandidate,
 		KeepInterface: c.RTC.Interfaces.keep, KeepIP: c.RTC.IPs.keep,
 		G711:   c.Media.g711(),
-		Logger: log.With(logs.KeyComponent, logs.MetaLeg),
+		Panics: counter, Logger: log.With(logs.KeyComponent, logs.MetaLeg),
 	}
 	for _, s := range c.RTC.ICEServers {
 		m.ICEServers = append(m.ICEServers, metaleg.ICEServer{

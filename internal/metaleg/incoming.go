@@ -7,6 +7,8 @@ import (
 
 	"github.com/pion/rtp"
 	"github.com/pion/transport/v5/packetio"
+
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 )
 
 // inlet is where Pion puts the decrypted packets of one SSRC. It takes them at once,
@@ -15,6 +17,7 @@ import (
 // if its first packet has an unknown payload type.
 type inlet struct {
 	take   func(raw []byte)
+	broken func(v any) // is told of a panic
 	closed chan struct{}
 	once   sync.Once
 }
@@ -22,7 +25,7 @@ type inlet struct {
 // newInlet makes an inlet of a leg, for RTP or RTCP. Pion decrypts RTP on one
 // goroutine and RTCP on another.
 func (l *Leg) newInlet(kind packetio.BufferPacketType, ssrc uint32) io.ReadWriteCloser {
-	i := &inlet{closed: make(chan struct{}), take: l.receive}
+	i := &inlet{closed: make(chan struct{}), take: l.receive, broken: l.broken}
 	if kind == packetio.RTCPBufferPacket {
 		i.take = func(raw []byte) { l.receiveRTCP(ssrc, raw) }
 	}
@@ -31,8 +34,23 @@ func (l *Leg) newInlet(kind packetio.BufferPacketType, ssrc uint32) io.ReadWrite
 
 // Write takes a packet, which it does not keep.
 func (i *inlet) Write(raw []byte) (int, error) {
+	defer i.guard()
 	i.take(raw)
 	return len(raw), nil
+}
+
+// guard keeps what one packet set off from ending the process. It is a method so
+// that deferring it allocates nothing.
+func (i *inlet) guard() {
+	if v := recover(); v != nil {
+		i.broken(v)
+	}
+}
+
+// broken ends the leg after a panic.
+func (l *Leg) broken(v any) {
+	l.panics.Caught(panics.Audio, l.log.leg(), v)
+	l.end(&panics.Error{Place: panics.Audio})
 }
 
 // Read waits for the end of the stream: there is never anything to read.

@@ -12,6 +12,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"github.com/livekit-connector/livekit-connector/internal/clock"
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/internal/reports"
 	"github.com/livekit-connector/livekit-connector/media"
 )
@@ -32,6 +33,7 @@ const (
 // WriteRTP must not be called by two goroutines at once. Everything else is safe
 // for concurrent use.
 type Leg struct {
+	panics  *panics.Counter
 	log     *legLog
 	pc      *webrtc.PeerConnection
 	ice     *webrtc.ICETransport
@@ -83,7 +85,7 @@ func (s *Stack) newLeg(patience time.Duration, own []media.Codec) (*Leg, error) 
 		return nil, err
 	}
 	l := &Leg{
-		log: newLegLog(s.log), network: host, g711: s.config.G711, track: newOutgoing(), servers: len(s.servers) > 0,
+		log: newLegLog(s.log), panics: s.config.Panics, network: host, g711: s.config.G711, track: newOutgoing(), servers: len(s.servers) > 0,
 		candidate:  make(chan struct{}, 1),
 		connected:  make(chan struct{}),
 		firstAudio: make(chan struct{}),

@@ -29,6 +29,7 @@ import (
 	"github.com/pion/transport/v5"
 	"github.com/pion/webrtc/v4"
 
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/media"
 )
 
@@ -80,6 +81,8 @@ type Config struct {
 	ICEServers []ICEServer
 	// G711 says whether calls may be in G.711 instead of Opus.
 	G711 G711
+	// Panics counts mistakes that ended a leg; may be nil.
+	Panics *panics.Counter
 	// Logger takes what happens to legs, at debug level; nil discards it.
 	Logger *slog.Logger
 }
