@@ -166,6 +166,14 @@ pesq:
 	  python3 -m venv $(CACHE)/pesq && $(PESQ) -m pip install -q numpy==2.4.6 pesq==0.0.4; } || \
 	  echo 'no PESQ in this benchmark: it needs python3-venv, python3-dev and a package index' >&2
 
+.PHONY: image-check
+image-check: livekit-server ## Build the container image without a container engine and run it; needs root, on Debian or Ubuntu
+	.ci/image.sh $(LIVEKIT_SERVER)
+
+.PHONY: deploy-check
+deploy-check: build ## Check the Helm chart, compose.yaml and the systemd unit
+	.ci/deploy.sh bin/livekit-connector
+
 ##@ Make
 
 .PHONY: deps

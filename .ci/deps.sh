@@ -5,6 +5,8 @@
 #   .ci/deps.sh           Go, a C compiler, pkg-config, libopus, libsoxr
 #   .ci/deps.sh protoc    the same and the protocol buffer compiler
 #   .ci/deps.sh sdks      the same and Node and Python, for the end-to-end tests
+#   .ci/deps.sh image     the same and Buildah and debootstrap, for the container image without a container engine
+#   .ci/deps.sh deploy    the same and npm, and systemd's own checker of units, for what is in deploy/
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -43,6 +45,17 @@ sdks)
 	command -v npm >/dev/null || missing+=(npm)
 	# Debian ships venv without ensurepip, which is what makes it work.
 	python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
+	;;
+image)
+	command -v buildah >/dev/null || missing+=(buildah)
+	command -v debootstrap >/dev/null || missing+=(debootstrap)
+	command -v python3 >/dev/null || missing+=(python3)
+	command -v pgrep >/dev/null || missing+=(procps)
+	;;
+deploy)
+	command -v npm >/dev/null || missing+=(nodejs npm)
+	command -v systemd-analyze >/dev/null || missing+=(systemd)
+	command -v python3 >/dev/null || missing+=(python3)
 	;;
 esac
 [ ${#missing[@]} -eq 0 ] && exit 0
