@@ -46,6 +46,16 @@ type process struct {
 // newOutside is newWorld with the connector as a process of its own, whose environment may be added to.
 func newOutside(t *testing.T, environ ...string) (*world, *process) {
 	t.Helper()
+	w := newMetaAlone(t)
+	p := w.start(w.log, environ...)
+	p.awaitStart()
+	w.url = p.url
+	return w, p
+}
+
+// newMetaAlone is a world without a connector yet.
+func newMetaAlone(t *testing.T) *world {
+	t.Helper()
 	w := &world{t: t, livekit: liveKit, log: &lockedBuffer{}}
 	var err error
 	w.meta, err = fakemeta.Start(fakemeta.Options{})
@@ -54,19 +64,22 @@ func newOutside(t *testing.T, environ ...string) (*world, *process) {
 	require.NoError(t, w.meta.AddNumber(fakemeta.Number{
 		PhoneNumberID: numberID, DisplayNumber: business, AccessToken: metaToken, AppSecret: "app-secret",
 	}))
-	p := w.start(w.log, environ...)
-	p.awaitStart()
-	w.url = p.url
-	return w, p
+	return w
 }
 
 // start runs the connector with its log going to out.
 func (w *world) start(out io.Writer, environ ...string) *process {
+	w.t.Helper()
+	path, err := binary()
+	require.NoError(w.t, err)
+	return w.launch(exec.Command(path), out, environ...)
+}
+
+// launch is start with a command that becomes the connector.
+func (w *world) launch(cmd *exec.Cmd, out io.Writer, environ ...string) *process {
 	t := w.t
 	t.Helper()
-	path, err := binary()
-	require.NoError(t, err)
-	p := &process{t: t, log: w.log, exited: make(chan struct{}), cmd: exec.Command(path)}
+	p := &process{t: t, log: w.log, exited: make(chan struct{}), cmd: cmd}
 	p.cmd.Env = append([]string{
 		"LIVEKIT_URL=" + w.livekit.URL(), "LIVEKIT_API_KEY=" + w.livekit.APIKey(), "LIVEKIT_API_SECRET=" + w.livekit.APISecret(),
 		"CONNECTOR_PORT=0", "CONNECTOR_BIND_ADDRESSES=127.0.0.1", "CONNECTOR_ADMIN_PORT=0",
