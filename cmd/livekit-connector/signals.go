@@ -43,14 +43,18 @@ func outliveReaders() { signal.Ignore(syscall.SIGPIPE) }
 func preflightUnless(c *app.Config, stops <-chan os.Signal) (os.Signal, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), preflightTimeout)
 	defer cancel()
-	checked := make(chan error, 1)
-	go func() { checked <- app.CheckLiveKit(ctx, c) }()
+	var err error
+	checked := make(chan struct{})
+	go func() {
+		defer close(checked)
+		err = app.CheckLiveKit(ctx, c)
+	}()
 	select {
-	case err := <-checked:
+	case <-checked:
 		return nil, err
 	case s := <-stops:
 		cancel()
-		_ = <-checked // it was cut
+		<-checked
 		return s, nil
 	}
 }

@@ -124,7 +124,7 @@ func New(c Config, opts Options) (_ *App, err error) {
 	a.node, err = node.New(node.Options{
 		ID: nodeID(), Bus: bus, LiveKitURL: c.WebSocketURL(), Secret: keys.GetSecret,
 		Reachable: func(ctx context.Context) error { return a.askLiveKit(ctx) },
-		Meta: stack, Graph: graph, Pacer: pacer, Audio: audio, Keys: c.DTMF.mode(), Timeouts: timeouts(&c), Gate: gate,
+		Meta:      stack, Graph: graph, Pacer: pacer, Audio: audio, Keys: c.DTMF.mode(), Timeouts: timeouts(&c), Gate: gate,
 		StatusesSeen: c.Webhook.sees, Recording: c.WhatsApp.Recording.capture(), Transcription: c.WhatsApp.Transcription.capture(),
 		PermissionRequest: c.WhatsApp.PermissionRequest.text(),
 		NumberAttributes:  c.Participant.PhoneNumberAttributes, History: c.CallHistory.history(), Watcher: watcher, Panics: a.panics,

@@ -165,14 +165,18 @@ func (a *App) drain(ctx context.Context, s os.Signal, signals <-chan os.Signal) 
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	a.log.Info("draining: no new calls", append([]any{"signal", s.String()}, a.draining.status().attrs()...)...)
-	drained := make(chan error, 1)
-	go func() { drained <- a.node.WaitEmpty(ctx) }()
+	var left error
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		left = a.node.WaitEmpty(ctx)
+	}()
 	progress := time.NewTicker(drainProgress)
 	defer progress.Stop()
 	for {
 		select {
-		case err := <-drained:
-			if err != nil {
+		case <-drained:
+			if left != nil {
 				a.log.Warn("calls are left after drain_timeout: hanging up", a.draining.status().attrs()...)
 				return
 			}
@@ -181,7 +185,7 @@ func (a *App) drain(ctx context.Context, s os.Signal, signals <-chan os.Signal) 
 		case second := <-signals:
 			a.log.Warn("second signal: hanging up", append([]any{"signal", second.String()}, a.draining.status().attrs()...)...)
 			cancel()
-			_ = <-drained // it was cut
+			<-drained
 			return
 		case <-progress.C:
 			a.log.Info("draining", a.draining.status().attrs()...)
