@@ -1,0 +1,105 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/livekit-connector/livekit-connector/internal/app"
+)
+
+// certificateFor writes a certificate of this machine and its key, and returns who believes it.
+func certificateFor(t *testing.T, c *app.TLSConfig) *x509.CertPool {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	require.NoError(t, err)
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	c.CertFile, c.KeyFile = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	shown := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	require.NoError(t, os.WriteFile(c.CertFile, shown, 0o600))
+	require.NoError(t, os.WriteFile(c.KeyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), 0o600))
+	believers := x509.NewCertPool()
+	require.True(t, believers.AppendCertsFromPEM(shown))
+	return believers
+}
+
+// The API's port by TLS, as strangers find it: they are refused, and after a while unread; what is the operator's is not there.
+func TestGatewayStrangersAtTheAPIsPort(t *testing.T) {
+	t.Parallel()
+	var believers *x509.CertPool
+	w := newWorld(t, worldOptions{config: func(c *app.Config) {
+		believers = certificateFor(t, &c.TLS)
+		c.HTTP.MaxFailures = 6
+		c.Webhook.Path, c.Webhook.VerifyToken, c.Webhook.AppSecrets = "/webhook", verifyToken, []app.Secret{appSecret}
+	}})
+	require.True(t, strings.HasPrefix(w.url, "https://127.0.0.1:"))
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: believers}, ForceAttemptHTTP2: true}}
+	defer client.CloseIdleConnections()
+	ask := func(method, path, token, body string) (status int, answer string) {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, method, w.url+path, bytes.NewReader([]byte(body)))
+		require.NoError(t, err)
+		req.Header.Set("Content-Type", "application/json")
+		if token != "" {
+			req.Header.Set("Authorization", "Bearer "+token)
+		}
+		res, err := client.Do(req)
+		require.NoError(t, err)
+		defer res.Body.Close()
+		text, err := io.ReadAll(res.Body)
+		require.NoError(t, err)
+		return res.StatusCode, string(text)
+	}
+	status, _ := ask(http.MethodGet, "/livez", "", "")
+	require.Equal(t, http.StatusOK, status)
+	for _, path := range []string{"/metrics", "/debug/pprof/", "/drain", "/log/level"} {
+		status, _ = ask(http.MethodGet, path, "", "")
+		require.Equal(t, http.StatusNotFound, status, path)
+	}
+	for range 2 {
+		status, _ = ask(http.MethodPost, "/twirp/livekit.Connector/DialWhatsAppCall", "guessed", "{}")
+		require.Equal(t, http.StatusUnauthorized, status)
+		status, _ = ask(http.MethodGet, "/connector/v1/calls", "guessed", "")
+		require.Equal(t, http.StatusUnauthorized, status)
+		status, _ = ask(http.MethodPost, "/webhook", "", `{"object":"whatsapp_business_account"}`)
+		require.Equal(t, http.StatusUnauthorized, status)
+	}
+	status, answer := ask(http.MethodPost, "/twirp/livekit.Connector/DialWhatsAppCall", "guessed", "{}")
+	require.Equal(t, http.StatusTooManyRequests, status)
+	require.Contains(t, answer, `"code":"resource_exhausted"`)
+	status, _ = ask(http.MethodPost, "/webhook", "", "{}")
+	require.Equal(t, http.StatusTooManyRequests, status)
+	status, _ = ask(http.MethodGet, "/livez", "", "")
+	require.Equal(t, http.StatusOK, status)
+
+	metrics := w.metrics() // the admin port speaks http
+	require.Contains(t, metrics, `livekit_connector_requests_limited_total{for="api"} 1`)
+	require.Contains(t, metrics, `livekit_connector_requests_limited_total{for="webhook"} 1`)
+	require.Contains(t, metrics, `livekit_connector_panics_total{where="call"} 0`)
+	require.Contains(t, metrics, "livekit_connector_tls_certificate_expiry_timestamp_seconds ")
+}
