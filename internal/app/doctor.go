@@ -30,7 +30,7 @@ func (l *CommandLine) DoctorOptions(err error) (doctor.Options, error) {
 	for _, warning := range l.Warnings {
 		o.Warnings = append(o.Warnings, warning.Error())
 	}
-	if err != nil {
+	if len(o.Problems) > 0 {
 		return o, nil
 	}
 	o.Graph.G711 = c.Media.G711 != g711Off
