@@ -233,12 +233,16 @@ type examination struct {
 	listeners []net.Listener
 }
 
+// patience is how long one request, connection or name may take: others wait for what it finds out.
+const patience = 6 * time.Second
+
 func newExamination(ctx context.Context, o *Options) *examination {
 	e := &examination{o: o, secrets: replacer(o)}
 	if first, last, _ := e.udpRange(); last != 0 {
 		e.udpInUse = max(0, o.system.udpPortsInUse(first, last))
 	}
 	e.client = &http.Client{
+		Timeout:       patience,
 		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, TLSHandshakeTimeout: 5 * time.Second},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

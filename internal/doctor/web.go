@@ -76,7 +76,7 @@ func (e *examination) dns(ctx context.Context) []Line {
 			continue
 		}
 		seen = append(seen, host)
-		addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		addrs, err := lookUp(ctx, host)
 		if err != nil {
 			lines = append(lines, failed(fmt.Sprintf("%s does not resolve: %s", host, cause(err)),
 				"check the name and this machine's resolver (/etc/resolv.conf, the container's DNS)"))
@@ -99,6 +99,12 @@ func (e *examination) dns(ctx context.Context) []Line {
 		lines = append(lines, good("%s", strings.Join(fine, ", ")))
 	}
 	return lines
+}
+
+func lookUp(ctx context.Context, host string) ([]netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }
 
 // proxy says which requests go through a proxy of the environment and connects to it.
@@ -171,8 +177,7 @@ func (e *examination) tls(ctx context.Context) []Line {
 		if e.proxied(to.url) {
 			continue // it is the proxy's connection; the requests themselves verify all the same
 		}
-		d := tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: e.o.system.roots()}}
-		conn, err := d.DialContext(ctx, "tcp", place(to.url))
+		conn, err := e.handshake(ctx, place(to.url))
 		if err != nil {
 			if text := certificateProblem(err); text != "" {
 				lines = append(lines, failed(fmt.Sprintf("the certificate of %s (%s) is refused: %s", to.who, place(to.url), text),
@@ -198,6 +203,13 @@ func (e *examination) tls(ctx context.Context) []Line {
 		lines = one(skipped("nothing was reached by https"))
 	}
 	return lines
+}
+
+func (e *examination) handshake(ctx context.Context, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	d := tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: e.o.system.roots()}}
+	return d.DialContext(ctx, "tcp", address)
 }
 
 func certificateProblem(err error) string {
@@ -243,7 +255,7 @@ func (e *examination) proxied(where string) bool {
 }
 
 func connect(ctx context.Context, address string) error {
-	var d net.Dialer
+	d := net.Dialer{Timeout: patience}
 	conn, err := d.DialContext(ctx, "tcp", address)
 	if err == nil {
 		_ = conn.Close()
