@@ -55,12 +55,13 @@ const (
 	LimitCalls  Limit = "max_active_calls"
 	LimitKey    Limit = "calls_per_key"
 	LimitNumber Limit = "calls_per_number"
+	LimitFiles  Limit = "open_files"
 	LimitCPU    Limit = "cpu"
 	LimitMemory Limit = "memory"
 )
 
 // AllLimits lists them.
-var AllLimits = []Limit{LimitCalls, LimitKey, LimitNumber, LimitCPU, LimitMemory}
+var AllLimits = []Limit{LimitCalls, LimitKey, LimitNumber, LimitFiles, LimitCPU, LimitMemory}
 
 // ErrBusy is what every LimitError is.
 var ErrBusy = errors.New("admission: no place for another call")
@@ -85,6 +86,8 @@ type Limits struct {
 	// by API key and by phone number ID, say otherwise.
 	PerKey, PerNumber int
 	ByKey, ByNumber   map[string]int
+	// Files bounds all calls as well: so many there are file descriptors for, as CallsByFiles says.
+	Files int
 	// CPU and Memory are shares of what there is that calls may bring the node to, 0 to 1.
 	CPU, Memory float64
 }

@@ -125,6 +125,9 @@ func (g *Gate) refusalLocked(a Ask) *LimitError {
 	if n := bound(g.limits.ByNumber, a.PhoneNumberID, g.limits.PerNumber); n > 0 && g.byNumber[a.PhoneNumberID] >= n {
 		return &LimitError{LimitNumber, fmt.Sprintf("%d of %d calls of this phone number (limits.calls_per_number)", g.byNumber[a.PhoneNumberID], n)}
 	}
+	if n := g.limits.Files; n > 0 && g.calls >= n {
+		return &LimitError{LimitFiles, fmt.Sprintf("%d of %d calls that there are file descriptors for (LimitNOFILE=, --ulimit nofile=, ulimit -n)", g.calls, n)}
+	}
 	if g.calls == 0 {
 		return nil // neither a cost nor a measurement keeps a node empty
 	}

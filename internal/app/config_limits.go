@@ -68,6 +68,7 @@ func (a *App) newGate(reg prometheus.Registerer) (*admission.Gate, error) {
 		Limits: admission.Limits{
 			Calls: a.config.MaxActiveCalls, CPU: l.MaxCPUUtilization, Memory: l.MaxMemoryUtilization,
 			PerKey: l.CallsPerKey, ByKey: l.CallsByKey, PerNumber: l.CallsPerNumber, ByNumber: l.CallsByNumber,
+			Files: admission.CallsByFiles(),
 		},
 		Registerer: reg, Logger: log,
 	}

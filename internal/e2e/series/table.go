@@ -150,7 +150,7 @@ func capacity() []Metric {
 		{Name: "capacity_cpu_cores", Kind: Gauge},
 		{Name: "capacity_memory_bytes", Kind: Gauge},
 		{Name: "call_cost_cores", Kind: Gauge, Labels: Labels{"mode": modes}},
-		{Name: "admission_refused_total", Kind: Counter, Labels: Labels{"limit": {"max_active_calls", "calls_per_key", "calls_per_number", "cpu", "memory"}}},
+		{Name: "admission_refused_total", Kind: Counter, Labels: Labels{"limit": {"max_active_calls", "calls_per_key", "calls_per_number", "open_files", "cpu", "memory"}}},
 		{Name: "draining", Kind: Gauge},
 		{Name: "drain_calls_left", Kind: Gauge},
 		{Name: "drain_deadline_timestamp_seconds", Kind: Gauge},
