@@ -79,7 +79,7 @@ func (c *calls) logBroken(ctx context.Context, x *exchange, err error, secrets [
 }
 
 // nodeError turns an error that a node chose to return into Twirp's. said is false for one that it did not choose: a
-// plain error, a panic that psrpc caught (it comes as internal, with the stack as its message), a broken encoding, a node that was
+// plain error, a panic that it caught (it comes as internal), a broken encoding, a node that was
 // stopped.
 func nodeError(err error, secrets []string) (answer twirp.Error, said bool) {
 	var nodeErr psrpc.Error
