@@ -45,7 +45,7 @@ var drainFlags = []settings.Flag{
 }
 
 const (
-	drainPoll    = time.Second
+	drainPoll    = 250 * time.Millisecond
 	drainRequest = 5 * time.Second // one request to the connector
 	drainTell    = 10 * time.Second
 )

@@ -90,12 +90,13 @@ func TestSIGHUPIsTaken(t *testing.T) {
 
 // A LiveKit that takes connections and says nothing holds the start up for seconds. A signal need not wait for that.
 func TestSignalDuringTheStart(t *testing.T) {
-	asked := make(chan struct{})
-	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	asked, over := make(chan struct{}), make(chan struct{})
+	silent := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		close(asked)
-		<-r.Context().Done()
+		<-over
 	}))
 	defer silent.Close()
+	defer close(over)
 	c := app.DefaultConfig()
 	c.WSURL, c.APIKey, c.APISecret = silent.URL, "key", "hunter2hunter2hunter2hunter2hunter2"
 	stops := make(chan os.Signal, 1)
