@@ -1,35 +1,61 @@
 # docker build --build-arg VERSION=v0.1.0 --build-arg COMMIT=$(git rev-parse HEAD) -t livekit-connector .   (or: make docker)
-ARG GO_VERSION=1.26
-ARG DEBIAN_RELEASE=bookworm
+#
+# The image is one static file, certificates and a user: nothing else in it has to be updated. Every architecture is built on
+# the builder's own by a cross compiler (--platform linux/amd64,linux/arm64), so no emulator is needed.
+#
+# Renovate adds digests to these two and keeps them current (docs/deploy.md).
+ARG BUILD_IMAGE=golang:1.26.8-bookworm
+ARG FAKEMETA_IMAGE=debian:bookworm-slim
 
-FROM golang:${GO_VERSION}-${DEBIAN_RELEASE} AS build
-RUN apt-get update \
- && apt-get install -y --no-install-recommends pkg-config libopus-dev \
- && rm -rf /var/lib/apt/lists/*
+FROM --platform=$BUILDPLATFORM ${BUILD_IMAGE} AS build
 WORKDIR /src
+ARG TARGETARCH
+COPY .ci/binary.sh .ci/
+RUN .ci/binary.sh install && rm -rf /var/lib/apt/lists/*
 # The modules first: they change more rarely than the code.
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=dev
 ARG COMMIT=unknown
-RUN CGO_ENABLED=1 go build -trimpath -buildvcs=false -tags nolibopusfile \
-    -ldflags "-s -w -X github.com/livekit-connector/livekit-connector/internal/app.version=${VERSION} -X github.com/livekit-connector/livekit-connector/internal/app.commit=${COMMIT}" \
-    -o /out/livekit-connector ./cmd/livekit-connector
-# What the binary is linked to, by the name of Debian's package: libopus0 or nothing.
-RUN ldd /out/livekit-connector | { grep -oE 'libopus\.so\.[0-9]+' || true; } | sort -u | sed 's/\.so\.//' > /out/libraries
+RUN .ci/binary.sh /out/usr/local/bin/livekit-connector
+# All files of the image bear this time, so that the same source gives the same layer.
+ARG SOURCE_DATE_EPOCH=0
+RUN mkdir -p /out/etc/ssl/certs /out/usr/share/doc/livekit-connector \
+ && cp /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/ \
+ && echo 'connector:x:10001:10001::/:/usr/sbin/nologin' > /out/etc/passwd \
+ && echo 'connector:x:10001:' > /out/etc/group \
+ && cp LICENSE /out/usr/share/doc/livekit-connector/ \
+ && cp /usr/share/doc/libopus-dev/copyright /out/usr/share/doc/livekit-connector/libopus.copyright \
+ && cp /usr/share/doc/libc6/copyright /out/usr/share/doc/livekit-connector/glibc.copyright \
+ && find /out -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH}" {} +
 
-# The same Debian as above: the binary is linked to its C library.
-FROM debian:${DEBIAN_RELEASE}-slim
-COPY --from=build /out/libraries /tmp/libraries
+# The fake Meta for compose.yaml, with --target fakemeta: for trying things out, never part of the connector's image.
+FROM ${BUILD_IMAGE} AS build-fakemeta
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates $(cat /tmp/libraries) \
- && rm -rf /var/lib/apt/lists/* /tmp/libraries
-COPY --from=build /out/livekit-connector /usr/local/bin/livekit-connector
-# Fails the build if a library is missing.
-RUN ["livekit-connector", "version"]
+ && apt-get install -y --no-install-recommends pkg-config libopus-dev libsoxr-dev \
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+RUN CGO_ENABLED=1 go build -trimpath -buildvcs=false -tags nolibopusfile -o /out/fakemeta ./cmd/fakemeta
+
+FROM ${FAKEMETA_IMAGE} AS fakemeta
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends libopus0 libsoxr0 \
+ && rm -rf /var/lib/apt/lists/*
+COPY --from=build-fakemeta /out/fakemeta /usr/local/bin/fakemeta
+USER 10001:10001
+EXPOSE 8090 8091 3480/udp
+ENTRYPOINT ["fakemeta"]
+
+FROM scratch
+COPY --from=build /out/ /
+ENV PATH=/usr/local/bin
 # A number, so that Kubernetes' runAsNonRoot can tell.
 USER 10001:10001
+# The API, and the probes. The admin port 8081 is bound to loopback and stays inside.
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 # Asks /livez, at the port of the same environment: configure a port with CONNECTOR_PORT, CONNECTOR_HEALTH_PORT or a file
@@ -42,6 +68,7 @@ ARG COMMIT=unknown
 LABEL org.opencontainers.image.title="livekit-connector" \
       org.opencontainers.image.description="Joins WhatsApp calls to LiveKit rooms: a self-hosted livekit.Connector" \
       org.opencontainers.image.source="https://github.com/livekit-connector/livekit-connector" \
+      org.opencontainers.image.documentation="https://github.com/livekit-connector/livekit-connector/blob/main/docs/deploy.md" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${COMMIT}"
