@@ -189,7 +189,7 @@ in_base() { # in_base VARIABLE=VALUE... -- COMMAND...
 }
 in_base CGO_ENABLED=1 -- bash -euc '
 	.ci/binary.sh install >/dev/null 2>&1
-	go list -export -deps -trimpath -buildvcs=false -tags nolibopusfile,netgo,osusergo \
+	CC=$(uname -m)-linux-gnu-gcc go list -export -deps -trimpath -buildvcs=false -tags nolibopusfile,netgo,osusergo \
 		-f "{{if or .CgoFiles (and .Module .Module.Main)}}{{.Export}}{{end}}" ./cmd/livekit-connector | grep . | sort -u >/tmp/compiled
 	xargs rm -f </tmp/compiled
 	echo "$(wc -l </tmp/compiled) packages anew"
