@@ -132,3 +132,16 @@ func TestExpectedMode(t *testing.T) {
 		})
 	}
 }
+
+// A call that waits for its turn to join a room ends without one.
+func TestCallThatMayNotJoinYetEnds(t *testing.T) {
+	s := newStand(t)
+	for range cap(s.joins) {
+		s.joins <- struct{}{}
+	}
+	failed := s.begin(t.Context())
+	require.Equal(t, "connect", s.next(t))
+	s.hangUpNow(t)
+	require.Error(t, <-failed)
+	require.Len(t, s.joins, cap(s.joins), "it had no turn to give back")
+}

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -99,6 +100,7 @@ type Node struct {
 	hangUp  context.CancelCauseFunc
 	closing chan struct{}  // ends the sweeper
 	swept   heartbeat      // of the sweeper
+	joins   chan struct{}  // holds one for each room that is being joined
 	tasks   sync.WaitGroup // calls and the sweeper; a call takes its slot in the table before it is added
 }
 
@@ -112,6 +114,7 @@ func New(opts Options) (*Node, error) {
 		dials:   newDialMemory(),
 		history: newHistory(opts.History),
 		closing: make(chan struct{}),
+		joins:   make(chan struct{}, joinsPerCPU*runtime.GOMAXPROCS(0)),
 	}
 	n.calls, n.hangUp = context.WithCancelCause(context.Background())
 	server, err := connectorpb.NewConnectorInternalServer(n, opts.Bus,
@@ -198,9 +201,19 @@ type participant struct {
 	roomConfig *livekit.RoomConfiguration
 }
 
+// joinsPerCPU bounds how many rooms are joined at once. The SDK gives a join up after five seconds, so that of a burst of
+// joins on a busy machine many would fail at once which can follow each other.
+const joinsPerCPU = 8
+
 // join returns the function by which a call enters its room.
 func (n *Node) join(apiKey string, p participant, log *slog.Logger) func(context.Context, *media.Line) (call.RoomLeg, error) {
 	return func(ctx context.Context, line *media.Line) (call.RoomLeg, error) {
+		select {
+		case n.joins <- struct{}{}:
+			defer func() { <-n.joins }()
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
 		leg, err := roomleg.Join(ctx, roomleg.Options{
 			URL: n.opts.LiveKitURL, APIKey: apiKey, APISecret: n.opts.Secret(apiKey),
 			Room: p.room, Identity: p.identity, Name: p.name, Metadata: p.metadata,
