@@ -30,7 +30,7 @@ func (l *life) delivered() string {
 		least = minDeliveredLossy
 	}
 	due := (l.ended.Sub(l.began) - subscribing).Seconds() / speech.FrameDuration.Seconds()
-	if due < 50 {
+	if due < 300 {
 		return "" // too short to say
 	}
 	var problems []string
