@@ -57,8 +57,8 @@ func (l *Leg) Publish(ctx context.Context) error {
 	return nil
 }
 
-// awaitBound waits for the end of the negotiation that the SDK has begun. Leaving in the middle of it would leak a goroutine
-// of Pion's: RTPSender.Send then comes after RTPSender.Stop, and nobody closes the stream that it opens.
+// awaitBound waits for the end of the negotiation that the SDK has begun: leaving in the middle of it meets what trackBound
+// mends.
 func (l *Leg) awaitBound(ctx context.Context) error {
 	select {
 	case <-l.voice.bound:
@@ -80,5 +80,30 @@ func (l *Leg) settleNegotiation() {
 	select {
 	case <-l.voice.bound:
 	case <-timer.C:
+	}
+}
+
+// releaseTries bounds how often trackBound tries. Each fails with a chance of one half: Pion chooses by lot between "stopped"
+// and "connected", which both hold.
+const releaseTries = 20
+
+// trackBound is called when the track gets a connection, for the first time or after a reconnect. If the leg leaves at that
+// moment, Pion's RTPSender.Send comes after RTPSender.Stop (pion/webrtc v4.2.26): nobody closes the stream of reports that it
+// opens, and a goroutine would read from it for ever. A deadline ends that one.
+func (l *Leg) trackBound() {
+	l.voice.bind()
+	l.mu.Lock()
+	closing := l.closing
+	l.mu.Unlock()
+	connection := l.room.LocalParticipant.GetPublisherPeerConnection()
+	if !closing || connection == nil {
+		return
+	}
+	for _, sender := range connection.GetSenders() {
+		for range releaseTries {
+			if sender.SetReadDeadline(time.Unix(1, 0)) == nil {
+				break
+			}
+		}
 	}
 }

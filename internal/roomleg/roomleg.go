@@ -173,6 +173,7 @@ func newLeg(opts Options) (*Leg, error) {
 	}
 	maps.Copy(l.attributes, opts.Attributes)
 	l.room = lksdk.NewRoom(l.callbacks())
+	track.OnBind(l.trackBound)
 	return l, nil
 }
 

@@ -48,6 +48,7 @@ const (
 type voice struct {
 	track *lksdk.LocalTrack
 	bound chan struct{} // closed when the track has a connection for the first time
+	bind  func()        // closes bound, once
 
 	gate         atomic.Int32
 	clock        clock.Watch // started with the voice
@@ -87,7 +88,8 @@ type counts struct {
 
 func newVoice(track *lksdk.LocalTrack) *voice {
 	v := &voice{track: track, clock: clock.Start(), bound: make(chan struct{})}
-	track.OnBind(sync.OnceFunc(func() { close(v.bound) }))
+	v.bind = sync.OnceFunc(func() { close(v.bound) })
+	track.OnBind(v.bind)
 	return v
 }
 
