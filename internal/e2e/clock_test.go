@@ -63,7 +63,7 @@ func newTimeless(t *testing.T) (*world, *process, *clock) {
 // date is what the connector takes the time to be.
 func (p *process) date() time.Time {
 	p.t.Helper()
-	res, err := http.Get(p.admin + "/livez") //nolint:noctx // on loopback
+	res, err := http.Get(p.admin + "/livez")
 	require.NoError(p.t, err)
 	_ = res.Body.Close()
 	at, err := http.ParseTime(res.Header.Get("Date"))

@@ -129,7 +129,7 @@ func (p *process) findPorts() {
 	until(p.t, func() string {
 		for _, port := range p.listens() {
 			url := "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-			res, err := http.Get(url + "/metrics") //nolint:noctx // on loopback
+			res, err := http.Get(url + "/metrics")
 			if err != nil {
 				return "the connector does not answer yet"
 			}
@@ -159,7 +159,7 @@ func (p *process) listens() (ports []int) {
 	descriptors, err := os.ReadDir(folder + "/fd")
 	require.NoError(p.t, err)
 	for _, d := range descriptors {
-		if target, err := os.Readlink(filepath.Join(folder, "fd", d.Name())); err == nil {
+		if target, linkErr := os.Readlink(filepath.Join(folder, "fd", d.Name())); linkErr == nil {
 			sockets[target] = true
 		}
 	}
