@@ -55,7 +55,7 @@ COPY --from=build /out/ /
 ENV PATH=/usr/local/bin
 # A number, so that Kubernetes' runAsNonRoot can tell.
 USER 10001:10001
-# The API, and the probes. The admin port 8081 is bound to loopback and stays inside.
+# The API, and the probes. The admin port 8085 is bound to loopback and stays inside.
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 # Asks /livez, at the port of the same environment: configure a port with CONNECTOR_PORT, CONNECTOR_HEALTH_PORT or a file

@@ -25,7 +25,7 @@ connector stays up: stop it afterwards, as Kubernetes does after a preStop hook,
 Usage:
   livekit-connector drain [flags]
 
-  --url URL       the connector's admin port; without it http://127.0.0.1: and $CONNECTOR_ADMIN_PORT, or 8081
+  --url URL       the connector's admin port; without it http://127.0.0.1: and $CONNECTOR_ADMIN_PORT, or 8085
   --timeout TIME  how long to wait, such as 5m, which it is without it; 0s does not wait
   --cancel        have it take calls again
   --json          JSON instead of text, one object a line
@@ -124,7 +124,7 @@ func newDrain(given map[string][]string, env app.Env, out io.Writer) (*drain, []
 	}
 	var problems []error
 	if u, err := url.Parse(d.url); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" {
-		problems = append(problems, &settings.KeyError{Where: "--url", Text: "want the URL of an admin port, such as http://127.0.0.1:8081"})
+		problems = append(problems, &settings.KeyError{Where: "--url", Text: "want the URL of an admin port, such as http://127.0.0.1:8085"})
 	}
 	if text := flag("timeout"); text != "" {
 		var err error

@@ -105,7 +105,7 @@ func TestDrainSaysWhatIsWrong(t *testing.T) {
 	}{
 		{[]string{"--url", "http://127.0.0.1:1"}, exitFailed, "no connector answers at http://127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused"},
 		{[]string{"--url", other.URL}, exitFailed, "404 Not Found and is no connector's admin port"},
-		{[]string{"--url", "127.0.0.1:8081"}, exitUsage, "--url: want the URL of an admin port"},
+		{[]string{"--url", "127.0.0.1:8085"}, exitUsage, "--url: want the URL of an admin port"},
 		{[]string{"--url", other.URL + "/drain"}, exitUsage, "--url: want the URL of an admin port"},
 		{[]string{"--timeout", "30"}, exitUsage, `--timeout: want a duration such as 30s or 5m, got "30"`},
 		{[]string{"now"}, exitUsage, `want flags only, got "now"`},

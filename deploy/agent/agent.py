@@ -14,8 +14,8 @@ RATE = 48000
 DELAY = 1.0  # seconds
 
 log = logging.getLogger("echo")
-# Its own health check would take port 8081 of all addresses, which is the connector's admin port on the same machine.
-server = AgentServer(host="127.0.0.1", port=8082)
+# Its own health check, by default on this port of all addresses.
+server = AgentServer(host="127.0.0.1", port=8081)
 
 
 @server.rtc_session(agent_name="echo")

@@ -8,8 +8,9 @@ type AdminConfig struct {
 	BindAddresses []string `yaml:"bind_addresses" help:"IP addresses that the admin port listens on. Another than this machine's own lets everybody who reaches it read profiles and drain."`
 }
 
+// The default port is one that neither LiveKit's servers nor its agents (8081) take on the same machine.
 func defaultAdmin() AdminConfig {
-	return AdminConfig{Port: 8081, BindAddresses: []string{"127.0.0.1"}}
+	return AdminConfig{Port: 8085, BindAddresses: []string{"127.0.0.1"}}
 }
 
 func (v *validation) admin(c *Config) {

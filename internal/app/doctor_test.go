@@ -52,7 +52,7 @@ rtc:
 	require.Equal(t, []doctor.Port{
 		{Key: "port", Addresses: []string{"127.0.0.1:9000", "[::1]:9000"}},
 		{Key: "prometheus_port", Addresses: []string{"127.0.0.1:9002", "[::1]:9002"}},
-		{Key: "admin.port", Addresses: []string{"127.0.0.1:8081"}},
+		{Key: "admin.port", Addresses: []string{"127.0.0.1:8085"}},
 	}, o.Ports)
 	require.Equal(t, []string{"stun.example.com:3478"}, o.RTC.STUN)
 	require.Equal(t, []doctor.TURN{{URL: "turn:turn.example.com:3478?transport=tcp", Username: "u", Password: "c"}}, o.RTC.TURN)
