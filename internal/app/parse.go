@@ -269,9 +269,9 @@ const helpTail = `
 Signals: the first SIGTERM or SIGINT lets calls end by themselves for drain_timeout and refuses new ones, the second
 hangs up all calls, the third exits at once. SIGHUP reads the rules file anew, if there is one.
 
-Exit codes: 0 done, or stopped as asked; 1 failed while running, calls did not end in time when stopped, or healthcheck
-or doctor failed; 2 wrong configuration or command line; 3 LiveKit unreachable or its credentials refused; 4 and 5 of rules test: a
-rule rejects the call, no rule matches; 6 of drain: calls are left; 130 third signal.
+Exit codes: 0 done, or stopped as asked; 1 failed while running, calls did not end in time when stopped, or healthcheck,
+doctor or drain failed; 2 wrong configuration or command line, or a crash; 3 LiveKit unreachable or its credentials
+refused; 4 and 5 of rules test: a rule rejects the call, no rule matches; 6 of drain: calls are left; 130 third signal.
 `
 
 // unjoin lists the errors in an errors.Join.
