@@ -152,6 +152,7 @@ func New(c Config, opts Options) (_ *App, err error) {
 	}
 
 	a.addChecks(pacer)
+	registerReadiness(a.probes, opts.Registry)
 	if err = a.startServers(handler, opts.Registry); err != nil {
 		return nil, fmt.Errorf("open the ports: %w", err)
 	}

@@ -108,6 +108,7 @@ func (m *measured) requireCounted() {
 		{"webhook_event_lag_seconds", nil},
 		{"api_requests_total", []string{"code", "unauthenticated"}},
 		{"api_requests_total", []string{"method", "unknown"}},
+		{"ready", []string{"check", "livekit"}},
 		{"events_total", []string{"outcome", "delivered"}},
 	}
 	until(m.t, func() string { // an event is counted after what it is about was done

@@ -1644,7 +1644,7 @@ type AudioFlow struct {
 	Relayed *durationpb.Duration `protobuf:"bytes,8,opt,name=relayed,proto3" json:"relayed,omitempty"`
 	Mixed   *durationpb.Duration `protobuf:"bytes,9,opt,name=mixed,proto3" json:"mixed,omitempty"`
 	Silent  *durationpb.Duration `protobuf:"bytes,10,opt,name=silent,proto3" json:"silent,omitempty"`
-	// Estimated opinion score (E-model), 1 to 4.5; zero if there is nothing to estimate from.
+	// Estimated opinion score (E-model), 1 to 4.41; zero if there is nothing to estimate from.
 	Mos float64 `protobuf:"fixed64,11,opt,name=mos,proto3" json:"mos,omitempty"`
 	// Of the packets sent; those to the phone go on in silence.
 	FirstSentAt *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=first_sent_at,json=firstSentAt,proto3" json:"first_sent_at,omitempty"`

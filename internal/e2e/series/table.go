@@ -48,6 +48,7 @@ func calls() []Metric {
 		}},
 		{Name: "reaped_calls_total", Kind: Counter, Labels: Labels{"reason": {"media_lost", "media_timeout", "room_lost", "stuck"}}},
 		{Name: "node_available", Kind: Gauge},
+		{Name: "ready", Kind: Gauge, Labels: Labels{"check": {"capacity", "draining", "livekit", "started"}}},
 	}
 }
 
