@@ -227,8 +227,10 @@ type CallPlan struct {
 	DeeplinkPayload string `protobuf:"bytes,7,opt,name=deeplink_payload,json=deeplinkPayload,proto3" json:"deeplink_payload,omitempty"`
 	// The caller's number, digits only, and his business-scoped user ID, if Meta told them. They become attributes of the
 	// participant only where the configuration allows that.
-	UserNumber    string `protobuf:"bytes,8,opt,name=user_number,json=userNumber,proto3" json:"user_number,omitempty"`
-	UserId        string `protobuf:"bytes,9,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	UserNumber string `protobuf:"bytes,8,opt,name=user_number,json=userNumber,proto3" json:"user_number,omitempty"`
+	UserId     string `protobuf:"bytes,9,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// The name in the caller's WhatsApp profile. It is there to be kept out of the log.
+	UserName      string `protobuf:"bytes,10,opt,name=user_name,json=userName,proto3" json:"user_name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -322,6 +324,13 @@ func (x *CallPlan) GetUserNumber() string {
 func (x *CallPlan) GetUserId() string {
 	if x != nil {
 		return x.UserId
+	}
+	return ""
+}
+
+func (x *CallPlan) GetUserName() string {
+	if x != nil {
+		return x.UserName
 	}
 	return ""
 }
@@ -1924,7 +1933,7 @@ const file_connector_internal_proto_rawDesc = "" +
 	"receivedAt\x127\n" +
 	"\tanswer_by\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\banswerBy\x12'\n" +
 	"\x04plan\x18\a \x01(\v2\x13.connector.CallPlanR\x04planB\x06\n" +
-	"\x04call\"\xf5\x02\n" +
+	"\x04call\"\x92\x03\n" +
 	"\bCallPlan\x12\x12\n" +
 	"\x04rule\x18\x01 \x01(\tR\x04rule\x12.\n" +
 	"\x04room\x18\x02 \x01(\v2\x1a.livekit.RoomConfigurationR\x04room\x12<\n" +
@@ -1936,7 +1945,9 @@ const file_connector_internal_proto_rawDesc = "" +
 	"\x10deeplink_payload\x18\a \x01(\tR\x0fdeeplinkPayload\x12\x1f\n" +
 	"\vuser_number\x18\b \x01(\tR\n" +
 	"userNumber\x12\x17\n" +
-	"\auser_id\x18\t \x01(\tR\x06userId\"I\n" +
+	"\auser_id\x18\t \x01(\tR\x06userId\x12\x1b\n" +
+	"\tuser_name\x18\n" +
+	" \x01(\tR\buserName\"I\n" +
 	"\x11StartCallResponse\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x1b\n" +
 	"\troom_name\x18\x02 \x01(\tR\broomName\"\xff\x01\n" +
