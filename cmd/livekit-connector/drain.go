@@ -27,17 +27,20 @@ Usage:
 
   --url URL       the connector's admin port; without it http://127.0.0.1: and $CONNECTOR_ADMIN_PORT, or 8085
   --timeout TIME  how long to wait, such as 5m, which it is without it; 0s does not wait
+  --delay TIME    how long to wait before anything is asked, such as 5s, so that what sends calls here learns first that
+                  this one goes; none without it
   --cancel        have it take calls again
   --json          JSON instead of text, one object a line
 
 Exit codes: 0 no call is left, or the connector has ended; with --timeout 0s and --cancel: done; 1 no connector answers
 there, or it refused; 2 wrong command line; 6 calls are left after --timeout, and no new ones are taken; 130 interrupted,
-and no new calls are taken.
+and no new calls are taken, unless that was in the time of --delay.
 `
 
 var drainFlags = []settings.Flag{
 	{Name: "url"},
 	{Name: "timeout"},
+	{Name: "delay"},
 	{Name: "cancel", Bool: true},
 	{Name: "json", Bool: true},
 	{Name: "help", Bool: true},
@@ -76,6 +79,9 @@ func drainCommand(ctx context.Context, args []string, env app.Env, stdout, stder
 	case errors.Is(err, errCallsLeft):
 		fmt.Fprintln(stderr, err)
 		return exitCallsLeft
+	case errors.Is(err, errNotAsked):
+		fmt.Fprintln(stderr, err)
+		return exitInterrupted
 	case ctx.Err() != nil:
 		fmt.Fprintln(stderr, "interrupted: no new calls are taken; livekit-connector drain --cancel has them taken again")
 		return exitInterrupted
@@ -88,10 +94,14 @@ func drainCommand(ctx context.Context, args []string, env app.Env, stdout, stder
 // errCallsLeft is wrapped by errors of drain.do after its timeout.
 var errCallsLeft = errors.New("calls are left")
 
+// errNotAsked is drain.do's error if it is interrupted in its delay.
+var errNotAsked = errors.New("interrupted before the connector was asked: nothing has changed")
+
 // drain asks a connector to drain.
 type drain struct {
 	url     string
 	timeout time.Duration
+	delay   time.Duration
 	cancel  bool
 	json    bool
 	out     io.Writer
@@ -126,12 +136,18 @@ func newDrain(given map[string][]string, env app.Env, out io.Writer) (*drain, []
 	if u, err := url.Parse(d.url); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" {
 		problems = append(problems, &settings.KeyError{Where: "--url", Text: "want the URL of an admin port, such as http://127.0.0.1:8085"})
 	}
-	if text := flag("timeout"); text != "" {
+	duration := func(name string, to *time.Duration) {
+		text := flag(name)
+		if text == "" {
+			return
+		}
 		var err error
-		if d.timeout, err = time.ParseDuration(text); err != nil || d.timeout < 0 {
-			problems = append(problems, &settings.KeyError{Where: "--timeout", Text: fmt.Sprintf("want a duration such as 30s or 5m, got %q", text)})
+		if *to, err = time.ParseDuration(text); err != nil || *to < 0 {
+			problems = append(problems, &settings.KeyError{Where: "--" + name, Text: fmt.Sprintf("want a duration such as 30s or 5m, got %q", text)})
 		}
 	}
+	duration("timeout", &d.timeout)
+	duration("delay", &d.delay)
 	return d, problems
 }
 
@@ -147,6 +163,13 @@ func defaultAdminURL(env app.Env) string {
 }
 
 func (d *drain) do(ctx context.Context) error {
+	if d.delay > 0 {
+		select {
+		case <-time.After(d.delay):
+		case <-ctx.Done():
+			return errNotAsked
+		}
+	}
 	method := http.MethodPost
 	if d.cancel {
 		method = http.MethodDelete

@@ -84,6 +84,21 @@ func TestDrainThatDoesNotWait(t *testing.T) {
 	require.Equal(t, exitInterrupted, code)
 }
 
+func TestDrainThatBeginsLater(t *testing.T) {
+	p := &adminPort{left: []int{0}}
+	server := httptest.NewServer(p)
+	defer server.Close()
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	code, _, stderr := drains(stopped, nil, "--url", server.URL, "--delay", "1h")
+	require.Equal(t, exitInterrupted, code)
+	require.Contains(t, stderr, "nothing has changed")
+	require.Empty(t, p.methods, "the connector takes calls for all of the delay")
+	code, stdout, stderr := drains(t.Context(), nil, "--url", server.URL, "--delay=1ms")
+	require.Equal(t, exitOK, code, stderr)
+	require.Equal(t, "drained: no call is left\n", stdout)
+}
+
 func TestDrainOfAConnectorThatEnds(t *testing.T) {
 	p := &adminPort{left: []int{2}}
 	server := httptest.NewServer(p)
@@ -108,6 +123,7 @@ func TestDrainSaysWhatIsWrong(t *testing.T) {
 		{[]string{"--url", "127.0.0.1:8085"}, exitUsage, "--url: want the URL of an admin port"},
 		{[]string{"--url", other.URL + "/drain"}, exitUsage, "--url: want the URL of an admin port"},
 		{[]string{"--timeout", "30"}, exitUsage, `--timeout: want a duration such as 30s or 5m, got "30"`},
+		{[]string{"--delay=-1s"}, exitUsage, `--delay: want a duration such as 30s or 5m, got "-1s"`},
 		{[]string{"now"}, exitUsage, `want flags only, got "now"`},
 		{[]string{"--tiemout=5m"}, exitUsage, "--tiemout"},
 	} {
@@ -117,7 +133,7 @@ func TestDrainSaysWhatIsWrong(t *testing.T) {
 	}
 	code, stdout, _ := do(nil, "drain", "--help")
 	require.Equal(t, exitOK, code)
-	for _, flag := range drainFlags[:4] {
+	for _, flag := range drainFlags[:5] {
 		require.Contains(t, stdout, "--"+flag.Name)
 	}
 }
