@@ -5,8 +5,8 @@
 // # Order of a request
 //
 //	path and verb       bad_route
-//	failed attempts     resource_exhausted, with Retry-After (see package attempts)
-//	access token        unauthenticated, permission_denied
+//	access token        unauthenticated, or after too many of those resource_exhausted with Retry-After (see package
+//	                    attempts); permission_denied
 //	size of the body    invalid_argument
 //	decoding            malformed, bad_route for an unknown Content-Type
 //	API key, number     permission_denied (Dial and Accept)
@@ -55,6 +55,7 @@ import (
 	"github.com/twitchtv/twirp"
 
 	"github.com/livekit-connector/livekit-connector/internal/attempts"
+	"github.com/livekit-connector/livekit-connector/internal/logs"
 	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/internal/route"
 	"github.com/livekit-connector/livekit-connector/internal/tracing"
@@ -120,6 +121,7 @@ type Server struct {
 	panics       *panics.Counter
 	tracer       *tracing.Tracer // may be nil
 	attempts     *attempts.Limiter
+	refusals     map[twirp.ErrorCode]*logs.Occasionally // never written after New
 	twirp        http.Handler
 	reader       *reader
 	proxy        *proxy // nil when nothing is proxied
@@ -154,6 +156,7 @@ func New(opts Options) (*Server, error) {
 		panics:       opts.Panics,
 		tracer:       opts.Tracer,
 		attempts:     opts.Attempts,
+		refusals:     newRefusals(),
 	}
 	if s.maxBodyBytes == 0 {
 		s.maxBodyBytes = DefaultMaxBodyBytes

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/livekit-connector/livekit-connector/internal/api"
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
 )
 
@@ -37,10 +38,10 @@ func stuck() *node {
 }
 
 // inBubble runs a test with fake time and lets everything end in it, so that nothing of the stand outlives the bubble.
-func inBubble(t *testing.T, n *node, f func(t *testing.T, s *stand)) {
+func inBubble(t *testing.T, n *node, f func(t *testing.T, s *stand), change ...func(*api.Options)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		f(t, newStand(t, n))
+		f(t, newStand(t, n, change...))
 		<-time.After(time.Minute)
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/livekit/protocol/livekit"
 	"github.com/twitchtv/twirp"
 
+	"github.com/livekit-connector/livekit-connector/internal/logs"
 	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/internal/tracing"
 )
@@ -176,7 +177,7 @@ func (s *Server) finish(x *exchange, r *http.Request) {
 		attrs = append(attrs, slog.String("error", x.reason))
 	}
 	// Whose secret is wrong is known by the address alone.
-	if x.code == twirp.Unauthenticated || x.code == twirp.PermissionDenied {
+	if x.apiKey == "" || x.code == twirp.PermissionDenied {
 		attrs = append(attrs, slog.String("from", s.attempts.Client(r).String()))
 	}
 	if id := x.span.TraceID(); id != "" {
@@ -186,5 +187,22 @@ func (s *Server) finish(x *exchange, r *http.Request) {
 	if x.code == twirp.NoError && slices.Contains(readMethods, x.method) {
 		level = slog.LevelDebug // dashboards look again and again, and change nothing
 	}
+	if turn := s.refusals[x.code]; turn != nil && x.apiKey == "" { // anybody can send such
+		if first, more := turn.Due(time.Now()); first {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "api request refused", append(attrs, slog.Int("refusedBefore", more))...)
+			return
+		}
+		level = slog.LevelDebug
+	}
 	s.log.LogAttrs(ctx, level, "api request", attrs...)
+}
+
+// newRefusals are the answers that whoever has no token can get. Each has its turn in the log: a wrong API secret must not drown
+// among requests of strangers.
+func newRefusals() map[twirp.ErrorCode]*logs.Occasionally {
+	refusals := make(map[twirp.ErrorCode]*logs.Occasionally)
+	for _, code := range []twirp.ErrorCode{twirp.BadRoute, twirp.Unauthenticated, twirp.PermissionDenied, twirp.ResourceExhausted} {
+		refusals[code] = new(logs.Occasionally)
+	}
+	return refusals
 }

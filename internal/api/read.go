@@ -102,6 +102,7 @@ func (s *Server) serveRead(w http.ResponseWriter, r *http.Request) {
 		x.fail(refused)
 		return
 	}
+	s.proved(r)
 	x.tell(body)
 }
 

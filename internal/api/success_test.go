@@ -211,7 +211,7 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	for _, secretText := range []string{metaToken, number, token, strings.Split(token, ".")[1], secret, "ice-pwd", "v=0"} {
 		require.NotContains(t, log, secretText)
 	}
-	require.Equal(t, 6, strings.Count(log, `"msg":"api request"`), "one line for each request")
+	require.Equal(t, 6, strings.Count(log, `"msg":"api request`), "one line for each request")
 	require.Equal(t, 4, strings.Count(log, `"code":"ok"`))
 	require.Equal(t, 4, strings.Count(log, `"callID":"`+callID+`"`))
 	require.Contains(t, log, `"method":"DialWhatsAppCall"`)

@@ -43,24 +43,28 @@ func (s *Server) authenticate(x *exchange, r *http.Request, method string) (apiK
 	if !s.permits(grantOf[method], claims, grants) {
 		return "", twirp.NewError(twirp.PermissionDenied, "access token lacks the video grant roomCreate")
 	}
+	s.proved(r)
 	return apiKey, nil
 }
 
-// verify is readToken for clients that have not failed too often, and counts whether this one proved itself.
+// verify is readToken, which costs no more than a look at the head, with another answer for clients that have failed too often. It
+// counts failures; whoever looks at the grants calls proved.
 func (s *Server) verify(x *exchange, r *http.Request) (apiKey string, _ *jwt.RegisteredClaims, _ *auth.ClaimGrants, _ twirp.Error) {
+	apiKey, claims, grants, err := s.readToken(r)
+	if err == nil {
+		return apiKey, claims, grants, nil
+	}
 	if refused := s.limited(x, r); refused != nil {
 		return "", nil, nil, refused
 	}
-	apiKey, claims, grants, err := s.readToken(r)
-	if err != nil {
-		s.attempts.Failed(s.attempts.Client(r))
-	} else {
-		s.attempts.Proved(s.attempts.Client(r))
-	}
-	return apiKey, claims, grants, err
+	s.attempts.Failed(s.attempts.Client(r))
+	return "", nil, nil, err
 }
 
-// limited refuses a client that failed too often before anything of the request is looked at.
+// proved notes that a request came with a token that permits it. Participants of rooms have tokens, too: such prove nothing.
+func (s *Server) proved(r *http.Request) { s.attempts.Proved(s.attempts.Client(r)) }
+
+// limited is the answer to a client that failed too often, nil for others.
 func (s *Server) limited(x *exchange, r *http.Request) twirp.Error {
 	after, refused := s.attempts.Refused(attempts.PlaceAPI, s.attempts.Client(r))
 	if !refused {

@@ -1,11 +1,10 @@
 // Package attempts keeps those who cannot prove who they are from trying for ever: it counts, by client address, requests
-// whose token or signature was wrong, and says of an address that has failed too often to refuse it before anything is read
-// or computed.
+// whose token or signature was wrong, and says of an address that has failed too often to refuse it.
 //
-// What is properly signed is never limited. Meta sends bursts from few addresses, and an application dials as often as it
-// likes: an address that has proved itself within the last hour is not refused whatever else comes from it, because it may
-// be a proxy behind which others fail. An address without failures always gets its attempt, even while the limit for all
-// addresses together is spent.
+// What is properly signed is never limited: a token or a signature is looked at first, and who failed too often is asked only
+// for those that are wrong, and before what costs more than that, such as a large body. So one who guesses keeps nobody out who
+// comes by the same proxy. An address that has proved itself within the last hour is not refused whatever else comes from it.
+// An address without failures always gets its attempt, even while the limit for all addresses together is spent.
 package attempts
 
 import (
@@ -76,7 +75,7 @@ func New(o Options) *Limiter {
 		opts: o, known: make(map[netip.Addr]*list.Element), order: list.New(), total: perMinute(o.Total),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "livekit_connector", Name: "requests_limited_total",
-			Help: "Requests that were refused unread because their address had failed to prove itself too often, by what they were for.",
+			Help: "Requests that proved nothing and were answered 429 because their address had failed to prove itself too often, by what they were for.",
 		}, []string{"for"}),
 	}
 	for _, p := range Places() {
@@ -95,7 +94,8 @@ func perMinute(n int) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(n)/60, n)
 }
 
-// Refused says whether to refuse a request for a place unread, and when to come back: at least a second.
+// Refused says whether to refuse a request for a place that has not proved anything, or not yet, and when to come back: at
+// least a second.
 func (l *Limiter) Refused(place string, addr netip.Addr) (retryAfter time.Duration, refused bool) {
 	if l == nil {
 		return 0, false
@@ -134,7 +134,7 @@ func (l *Limiter) sayLocked(addr netip.Addr, now time.Time) {
 	if now.Sub(l.said) < sayEvery {
 		return
 	}
-	l.opts.Logger.Warn("requests are refused unread: their address failed too often to prove itself", "from", addr.String(), "refused", l.quiet)
+	l.opts.Logger.Warn("requests that prove nothing are refused: their address failed too often to prove itself", "from", addr.String(), "refused", l.quiet)
 	l.said, l.quiet = now, 0
 }
 
@@ -164,6 +164,17 @@ func (l *Limiter) Proved(addr netip.Addr) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.touchLocked(addr).proved = time.Now()
+}
+
+// Trusted says whether an address has proved itself lately.
+func (l *Limiter) Trusted(addr netip.Addr) bool {
+	if l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.find(addr)
+	return c != nil && c.trusts(time.Now())
 }
 
 func (c *client) trusts(now time.Time) bool { return !c.proved.IsZero() && now.Sub(c.proved) < trusted }

@@ -77,8 +77,10 @@ func TestWhoProvedThemselvesAreNotRefused(t *testing.T) {
 			l.Failed(meta)
 		}
 		require.True(t, refused(l, meta), "that was long ago")
+		require.False(t, l.Trusted(meta))
 		l.Proved(meta)
 		require.False(t, refused(l, meta))
+		require.True(t, l.Trusted(meta))
 	})
 }
 
@@ -147,7 +149,7 @@ func TestTheLogTellsOnceAMinute(t *testing.T) {
 		require.Equal(t, 1, strings.Count(log.String(), "\n"))
 		require.Contains(t, log.String(), "from=198.51.100.7")
 		require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(`
-# HELP livekit_connector_requests_limited_total Requests that were refused unread because their address had failed to prove itself too often, by what they were for.
+# HELP livekit_connector_requests_limited_total Requests that proved nothing and were answered 429 because their address had failed to prove itself too often, by what they were for.
 # TYPE livekit_connector_requests_limited_total counter
 livekit_connector_requests_limited_total{for="api"} 100
 livekit_connector_requests_limited_total{for="webhook"} 0

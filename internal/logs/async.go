@@ -125,8 +125,12 @@ func (a *Async) run() {
 			n, err := a.out.Write(batch)
 			if err != nil {
 				n = min(max(n, 0), len(batch))
+				lost := bytes.Count(batch[n:], newline)
+				if torn && n == 0 {
+					lost-- // the first ends the line that was counted when it was torn
+				}
 				torn = n > 0 && batch[n-1] != '\n' || n == 0 && torn
-				a.failed.Add(uint64(bytes.Count(batch[n:], newline)))
+				a.failed.Add(uint64(lost))
 				continue
 			}
 			torn = false

@@ -67,6 +67,37 @@ func TestNobodyIsToldUnlessAskedFor(t *testing.T) {
 	}
 }
 
+func TestSecretsAreFoundHoweverTheyAreWritten(t *testing.T) {
+	for _, text := range []string{
+		`remotePwd: "hunter2"`, `{"pwd":"hunter2"}`, `{"ice-pwd": "hunter2"}`, `"{\"pwd\":\"hunter2\"}"`, `{"access_token":"hunter2","x":1}`, `?access_token=hunter2&x=1`,
+		`Authorization: Bearer hunter2`, `map[Authorization:[Bearer hunter2]]`, `authorization=hunter2`, `Bearer "hunter2"`, `{"Authorization":"Bearer hunter2"}`,
+		`localUfrag: "hunter2"`, `ufrag:hunter2`, `ufrag hunter2`, `"ufrag":["hunter2"]`,
+		"Discard request with wrong username from (udp4 prflx 192.0.2.1:5), username mismatch expected(68756e74657232) actual(68756e74657232)",
+	} {
+		masked := logs.Mask(text)
+		require.NotContains(t, masked, "hunter2", text)
+		require.NotContains(t, masked, "68756e74657232", text)
+		require.Contains(t, masked, "[redacted]", text)
+	}
+	require.Equal(t, `{"[redacted]","x":1}`, logs.Mask(`{"access_token":"hunter2","x":1}`), "and nothing more")
+}
+
+// Rules write letters and digits into names of rooms, and dashes for all else.
+func TestNamesInRooms(t *testing.T) {
+	for _, name := range []struct{ is, room, masked string }{
+		{"Wilhelmina Tell", "support-Wilhelmina-Tell-x7", "support-[user]-x7"},
+		{"प्रिया", "support-प-र-य--x7", "support-[user]--x7"},
+		{"प्रिया", "support-प्रिया-x7", "support-[user]-x7"},
+		{"สมชาย ใจดี", "สมชาย-ใจด-", "[user]-"},
+		{"Jose\u0301", "from-Jose-", "from-[user]-"},
+		{"王伟", "来自-王伟-x7", "来自-[user]-x7"},
+		{"Bo", "robot-Bo", "robot-Bo"},
+		{"", "support", "support"},
+	} {
+		require.Equal(t, name.masked, logs.Personal{Text: name.room, Of: []string{name.is}}.String())
+	}
+}
+
 // The rule that docs/logs.md gives: printf %s "$CALL_ID" | sha256sum | cut -c1-16.
 func TestCallIDInTheLog(t *testing.T) {
 	require.Equal(t, "wacid-352d7cbba4a1c06f", logs.ID(callID))

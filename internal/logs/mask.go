@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -51,14 +52,15 @@ func (p Personal) String() string {
 	return Mask(text)
 }
 
-// leastPart is how many letters and digits of a person's name, number or ID must be found to count as him.
+// leastPart is how many letters and digits of a person's name, number or ID must be found to count as him. Two are a whole name
+// in Chinese, but part of many words in English: so fewer count if one is not of ASCII.
 const leastPart = 3
 
 // without hides part in text, however its letters and digits are separated and whatever their case: rules write names
-// into rooms.
+// into rooms, and dashes in the place of all else.
 func without(text, part string) string {
 	want := foldRunes(part)
-	if len(want) < leastPart {
+	if len(want) < leastPart && !slices.ContainsFunc(want, func(r rune) bool { return r > unicode.MaxASCII }) {
 		return text
 	}
 	runes := []rune(text)
@@ -66,7 +68,8 @@ func without(text, part string) string {
 	for i := 0; i < len(runes); {
 		if n := matches(runes[i:], want); n > 0 {
 			out.WriteString(hiddenUser)
-			i += n
+			for i += n; i < len(runes) && unicode.IsMark(runes[i]); i++ { // of the last letter
+			}
 			continue
 		}
 		out.WriteRune(runes[i])
@@ -105,7 +108,8 @@ func foldRunes(text string) []rune {
 	return folded
 }
 
-func tells(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r) }
+// tells says whether a character counts. Combining marks do not: rules write dashes for them.
+func tells(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
 
 // hiddenKeys are names of attributes whose value is never logged, lower case without separators. Most never occur: our
 // packages do not log such things. Libraries might.
@@ -129,11 +133,13 @@ var plainKeys = map[string]bool{
 	"roomid": true, "participantid": true, "trackid": true, "component": true,
 }
 
-// secrets matches secrets inside of longer texts: JSON web tokens, the value after access_token=, Bearer and ice-pwd, Meta's
-// access tokens, and session descriptions to their end.
+// secrets matches secrets inside of longer texts: JSON web tokens, the value after access_token, Authorization, Bearer, pwd and
+// ufrag, in a URL, in JSON, also quoted twice, and as Go prints it; the ICE user names that Pion quotes in hexadecimal digits;
+// Meta's access tokens, and session descriptions to their end.
 const secrets = `(?P<sdp>(?s:v=0(?:\r|\n|\\r|\\n).*|a=(?:ice-|candidate:|crypto:|fingerprint:).*))` +
 	`|(?P<secret>eyJ[\w-]{8,}(?:\.[\w-]+)*\.?` +
-	`|(?i:access_token=|authorization[:=]\s*|bearer\s+|ice-pwd[:=]\s*|pwd[:=]\s*|ufrag[:= ]\s*)[^\s&"',;]+` +
+	`|(?i:(?:access_token["'\\]*[:=]|authorization["'\\]*[:=]|bearer\s|pwd["'\\]*[:=]|ufrag["'\\]*[:= ])[\s"'\\\[]*(?:bearer\s+)?)[^\s&"',;]+` +
+	`|\b(?:expected|actual)\([0-9a-f]+\)` +
 	`|\bEAA[0-9A-Za-z]{20,})`
 
 // people matches what tells a person inside of longer texts: Meta's call IDs, business-scoped user IDs (the user's country,
@@ -226,7 +232,7 @@ func mayHide(text string) bool {
 		}
 	}
 	lower := strings.ToLower(text)
-	for _, word := range []string{"authorization", "bearer", "pwd", "ufrag"} {
+	for _, word := range []string{"access_token", "authorization", "bearer", "pwd", "ufrag", "expected(", "actual("} {
 		if strings.Contains(lower, word) {
 			return true
 		}

@@ -63,7 +63,7 @@ func (f *forwards) deliver(to *forward, j *job) (outcome string) {
 	j.tries++
 	if status, ok := errors.AsType[statusError](err); ok && status.final() {
 		f.observe(to, nil) // it is there, and answers
-		if first, more := to.refusals.due(time.Now()); first {
+		if first, more := to.refusals.Due(time.Now()); first {
 			f.log.Warn("webhook was refused and is not passed on again", "url", to.place, "delivery", j.id, "error", err, "refusedBefore", more)
 		}
 		return forwardFailed

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/livekit-connector/livekit-connector/internal/logs"
 	"github.com/livekit-connector/livekit-connector/internal/outbound"
 	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
@@ -71,7 +72,7 @@ type forward struct {
 	// jobs are those to be tried now. It has room for all that count counts, so that nobody waits to send.
 	jobs chan *job
 
-	refusals occasionally
+	refusals logs.Occasionally
 
 	mu    sync.Mutex           // guards the following fields
 	later map[*job]*time.Timer // those to be tried again

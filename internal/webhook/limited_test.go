@@ -1,11 +1,14 @@
 package webhook_test
 
 import (
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/iotest"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -15,8 +18,8 @@ import (
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 )
 
-// Who cannot sign is refused unread after a while; what Meta signs is taken, however much of it there is, and whoever else
-// comes by the same address.
+// Who cannot sign is told so no more after a while, and nothing large of his is read; what Meta signs is taken, however much of
+// it there is, and whoever else comes by the same address.
 func TestStrangersAreLimitedAndMetaIsNot(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newStand(t, func(o *webhook.Options) {
@@ -39,13 +42,29 @@ func TestStrangersAreLimitedAndMetaIsNot(t *testing.T) {
 			require.Equal(t, http.StatusForbidden, post(stranger, "guessed"))
 			require.Equal(t, http.StatusForbidden, send(stranger, http.MethodGet, "", strings.NewReader("")).Code)
 		}
-		unread := strings.NewReader(body)
-		w := send(stranger, http.MethodPost, whatsapp.Sign([]byte(body), "guessed"), unread)
+		w := send(stranger, http.MethodPost, whatsapp.Sign([]byte(body), "guessed"), strings.NewReader(body))
 		require.Equal(t, http.StatusTooManyRequests, w.Code)
 		require.Equal(t, "6", w.Header().Get("Retry-After"))
-		require.Equal(t, len(body), unread.Len())
+		require.Equal(t, http.StatusTooManyRequests, send(stranger, http.MethodPost, "", strings.NewReader(body)).Code, "without a signature")
 		require.Equal(t, http.StatusTooManyRequests, send(stranger, http.MethodGet, "", strings.NewReader("")).Code)
-		require.Equal(t, 2, s.count("webhooks_total", "limited"))
+		large := strings.Repeat("x", 100<<10)
+		unread := strings.NewReader(large)
+		require.Equal(t, http.StatusTooManyRequests, send(stranger, http.MethodPost, whatsapp.Sign([]byte(large), "guessed"), unread).Code)
+		require.Equal(t, len(large), unread.Len())
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/webhook", io.MultiReader(unread)) // in chunks
+		r.RemoteAddr = stranger + ":4711"
+		r.Header.Set(whatsapp.SignatureHeader, whatsapp.Sign([]byte(large), "guessed"))
+		w = httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		require.Equal(t, http.StatusTooManyRequests, w.Code)
+		require.Greater(t, unread.Len(), 30<<10)
+		require.Equal(t, 5, s.count("webhooks_total", "limited"))
+		require.Equal(t, http.StatusOK, post(stranger, appSecret), "Meta, by the same proxy")
+		time.Sleep(time.Hour) // fake time; what was proved is long ago
+		for range 10 {
+			require.Equal(t, http.StatusForbidden, post(stranger, "guessed"))
+		}
+		require.Equal(t, http.StatusTooManyRequests, post(stranger, "guessed"))
 		for range 200 {
 			require.Equal(t, http.StatusOK, post(meta, appSecret))
 		}
@@ -56,5 +75,60 @@ func TestStrangersAreLimitedAndMetaIsNot(t *testing.T) {
 		require.Equal(t, http.StatusOK, post(proxy, appSecret))
 		time.Sleep(6 * time.Second) // fake time
 		require.Equal(t, http.StatusForbidden, post(stranger, "guessed"), "one more")
+	})
+}
+
+// Bodies that do not come are failures, too.
+func TestWhoSendsHalfIsLimited(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStand(t, func(o *webhook.Options) {
+			o.Attempts = attempts.New(attempts.Options{PerAddress: 3, Logger: slog.New(slog.DiscardHandler)})
+		})
+		half := func() int {
+			return s.post(envelope(numberID), func(r *http.Request) { r.Body = io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF)) })
+		}
+		for range 3 {
+			require.Equal(t, http.StatusBadRequest, half())
+		}
+		require.Equal(t, http.StatusTooManyRequests, half())
+		require.Equal(t, http.StatusOK, s.post(envelope(numberID)))
+	})
+}
+
+// Strangers may hold so much and no more, and leave room for who proved himself.
+func TestBodiesOfStrangersAreBoundedTogether(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStand(t, func(o *webhook.Options) {
+			o.Attempts = attempts.New(attempts.Options{Logger: slog.New(slog.DiscardHandler)})
+		})
+		by := func(address string) func(*http.Request) {
+			return func(r *http.Request) { r.RemoteAddr = address + ":4711" }
+		}
+		const stranger, meta = "198.51.100.7", "173.252.88.66"
+		require.Equal(t, http.StatusOK, s.post(envelope(numberID), by(meta)))
+		var ends []*io.PipeWriter
+		codes := make(chan int, 4000)
+		const room = 48 << 20 / (16 << 10)
+		for range room + 10 {
+			body, w := io.Pipe()
+			ends = append(ends, w)
+			go func() {
+				codes <- s.post(envelope(numberID), by(stranger), func(r *http.Request) { r.Body, r.ContentLength = body, -1 })
+			}()
+		}
+		synctest.Wait()
+		require.Len(t, codes, 10)
+		for range 10 {
+			require.Equal(t, http.StatusServiceUnavailable, <-codes)
+		}
+		require.Equal(t, http.StatusServiceUnavailable, s.post(envelope(numberID), by(stranger)))
+		require.Equal(t, http.StatusOK, s.post(envelope(numberID), by(meta)))
+		for _, w := range ends {
+			_ = w.CloseWithError(io.ErrUnexpectedEOF)
+		}
+		for range room {
+			require.Equal(t, http.StatusBadRequest, <-codes)
+		}
+		require.Equal(t, http.StatusOK, s.post(envelope(numberID), by(stranger)), "all was given back")
 	})
 }

@@ -19,10 +19,10 @@ const (
 	webhookTruncated     = "truncated"
 	webhookUnsigned      = "unsigned"
 	webhookForged        = "forged"
-	webhookBusy          = "busy" // too many large bodies at once
+	webhookBusy          = "busy" // too many bodies at once
 	webhookFull          = "full"
 	webhookClosing       = "closing"
-	webhookLimited       = "limited" // unread: its address failed too often
+	webhookLimited       = "limited" // it proved nothing, and its address failed too often
 )
 
 var webhookOutcomes = []string{

@@ -139,7 +139,7 @@ func (s *Server) acceptRequest(e event, creds whatsapp.Credentials, d rules.Outc
 	if d.Plan != nil {
 		plan = proto.CloneOf(d.Plan)
 	}
-	plan.UserNumber, plan.UserId = e.call.From, e.call.FromUserID
+	plan.UserNumber, plan.UserId, plan.UserName = e.call.From, e.call.FromUserID, e.name
 	return &connectorpb.StartCallRequest{
 		Call:       &connectorpb.StartCallRequest_Accept{Accept: accept},
 		ApiKey:     s.opts.APIKey,

@@ -10,8 +10,8 @@
 //	tells everybody everything   other numbers and unknown calls are passed over quietly
 //	repeats them hours later     a connect older than Options.MaxAge is not answered
 //	waits 20 s for an answer     nothing is waited for: events go into a queue
-//	repeats what was refused     a full queue answers 503, as do too many large bodies at once; nothing else that is
-//	                             signed is ever refused
+//	repeats what was refused     a full queue answers 503, as do too many bodies at once, or 429 for large ones from where
+//	                             others guess; nothing else that is signed is ever refused
 //
 // # Order
 //
@@ -29,11 +29,13 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/livekit-connector/livekit-connector/internal/attempts"
+	"github.com/livekit-connector/livekit-connector/internal/logs"
 	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/internal/route"
 	"github.com/livekit-connector/livekit-connector/internal/rules"
@@ -140,8 +142,9 @@ type Server struct {
 	metrics  *metrics
 	queue    *queue
 	forwards *forwards
-	refusals map[string]*occasionally // by outcome; never written after New
-	large    chan struct{}            // holds an element for each large body that is being read
+	refusals map[string]*logs.Occasionally // by outcome; never written after New
+	large    chan struct{}                 // holds an element for each large body that is being read
+	unproved atomic.Int64                  // bytes that requests count for of which it is not known yet whether they are Meta's
 
 	mu      sync.Mutex      // guards the following field
 	foreign map[string]bool // numbers whose want of credentials was logged
@@ -169,11 +172,11 @@ func New(opts Options) (*Server, error) {
 	}
 	s := &Server{
 		opts: opts, log: opts.Logger, numbers: make(map[string]bool),
-		refusals: make(map[string]*occasionally, len(webhookOutcomes)), large: make(chan struct{}, largeBodies),
+		refusals: make(map[string]*logs.Occasionally, len(webhookOutcomes)), large: make(chan struct{}, largeBodies),
 		foreign: make(map[string]bool),
 	}
 	for _, o := range webhookOutcomes {
-		s.refusals[o] = new(occasionally)
+		s.refusals[o] = new(logs.Occasionally)
 	}
 	for _, id := range opts.PhoneNumberIDs {
 		s.numbers[id] = true
