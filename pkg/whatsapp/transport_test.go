@@ -3,6 +3,7 @@ package whatsapp_test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -18,6 +19,8 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var errDial = errors.New("not dialled")
 
 func connectOnce(t *testing.T, opts whatsapp.Options) error {
 	t.Helper()
@@ -45,6 +48,11 @@ func TestWhatWasCertainlyNotSentIsNotUnknown(t *testing.T) {
 		return nil, &net.DNSError{Err: "no such host", Name: "graph.invalid", IsNotFound: true}
 	}}}
 	require.NotErrorIs(t, connectOnce(t, whatsapp.Options{BaseURL: "http://graph.invalid", HTTPClient: noDNS}), whatsapp.ErrOutcomeUnknown)
+
+	noDial := func(context.Context, string, string) (net.Conn, error) { return nil, errDial }
+	err = connectOnce(t, whatsapp.Options{BaseURL: "http://graph.invalid", DialContext: noDial})
+	require.ErrorIs(t, err, errDial)
+	require.NotErrorIs(t, err, whatsapp.ErrOutcomeUnknown)
 
 	slowDial := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		<-ctx.Done()

@@ -46,6 +46,7 @@ const (
 	defaultAttemptTimeout = 5 * time.Second
 	defaultAttempts       = 3
 	defaultUserAgent      = "livekit-connector"
+	dialTimeout           = 3 * time.Second // and that of the TLS handshake
 )
 
 // Options configure a [Client]. The zero value works.
@@ -60,6 +61,8 @@ type Options struct {
 	// HTTPClient sends the requests; nil means one with pooled HTTP/1.1 connections and bounded dialling. A given client is copied
 	// and never follows redirects.
 	HTTPClient *http.Client
+	// DialContext connects to the Graph API, to refuse some addresses for instance, where HTTPClient is nil; nil means a net.Dialer.
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 	// Logger gets one line per repeated request; nil discards.
 	Logger *slog.Logger
 	// UserAgent is sent with every request; empty means "livekit-connector".
@@ -168,7 +171,7 @@ func NewClient(opts Options) (*Client, error) {
 		renew:          opts.Renew,
 		begin:          opts.Begin,
 	}
-	c.http = &http.Client{Transport: newTransport()}
+	c.http = &http.Client{Transport: newTransport(opts.DialContext)}
 	if opts.HTTPClient != nil {
 		given := *opts.HTTPClient
 		c.http = &given
@@ -201,13 +204,16 @@ func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
 
 // newTransport is HTTP/1.1 on purpose: with HTTP/2 all calls would share one TCP connection, and when that dies silently every request
 // of that moment waits for its timeout.
-func newTransport() *http.Transport {
+func newTransport(dial func(ctx context.Context, network, address string) (net.Conn, error)) *http.Transport {
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
+	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSHandshakeTimeout:    3 * time.Second,
+		DialContext:            dial,
+		TLSHandshakeTimeout:    dialTimeout,
 		Protocols:              &protocols,
 		MaxIdleConns:           128,
 		MaxIdleConnsPerHost:    64,
