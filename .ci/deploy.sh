@@ -67,6 +67,9 @@ refused 'Set separateNodes: true' --set replicas=2
 refused 'Set separateNodes: true' --set autoscaling.enabled=true
 refused 'choose one' --set separateNodes=true,autoscaling.enabled=true,keda.enabled=true
 refused 'set ports.metrics' --set separateNodes=true,keda.enabled=true,ports.metrics=0
+refused 'config.tls.admin' --set config.tls.admin=true
+refused 'config.admin.bind_addresses' --set 'config.admin.bind_addresses={10.0.0.1}'
+refused 'resources.requests.cpu' --set resources.requests.cpu=1Gi
 refused 'replica' --set replica=1
 refused 'livekit.url\|/livekit/url' --set livekit.url=livekit:7880
 refused 'digest' --set image.digest=latest
@@ -95,7 +98,7 @@ python3 - "$RENDERED" <<-'EOF'
 	    open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb").write(base64.b64decode(value))
 EOF
 own 'the chart' "$RENDERED/full-config.conf" LIVEKIT_URL=wss://livekit.example.com LIVEKIT_API_KEY=devkey \
-	LIVEKIT_API_SECRET_FILE="$RENDERED/secrets/api-secret" CONNECTOR_RULES_FILE="$RENDERED/full-rules.conf" CONNECTOR_PROMETHEUS_PORT=9090 CONNECTOR_DRAIN_TIMEOUT=60s
+	LIVEKIT_API_SECRET_FILE="$RENDERED/secrets/api-secret" CONNECTOR_RULES_FILE="$RENDERED/full-rules.conf" CONNECTOR_HEALTH_PORT=8086 CONNECTOR_PROMETHEUS_PORT=9090 CONNECTOR_LIMITS_CPUS=1.5 CONNECTOR_DRAIN_TIMEOUT=60s
 own compose.yaml deploy/compose/config.yaml CONNECTOR_RULES_FILE=deploy/compose/rules.yaml
 for rules in "$RENDERED/full-rules.conf" deploy/compose/rules.yaml; do
 	quietly "$connector" rules test --rules "$rules" --from 15550002222 --to 100000000000001

@@ -79,6 +79,7 @@ func TestManifests(t *testing.T) {
 			}
 			names := map[string]bool{}
 			var deployment *apps.Deployment
+			configured := false
 			for _, document := range bytes.Split(content, []byte("\n---\n")) {
 				var head struct {
 					APIVersion, Kind string
@@ -104,14 +105,17 @@ func TestManifests(t *testing.T) {
 					names[name] = true
 				}
 				seen[head.Kind] = true
-				if d, ok := object.(*apps.Deployment); ok {
-					deployment = d
+				switch o := object.(type) {
+				case *apps.Deployment:
+					deployment = o
+				case *core.ConfigMap:
+					configured = strings.Contains(o.Data["config.yaml"], "cpus:")
 				}
 			}
 			if deployment == nil {
 				t.Fatal("no Deployment")
 			}
-			if err := checkDeployment(deployment); err != nil {
+			if err := checkDeployment(deployment, configured); err != nil {
 				t.Error(err)
 			}
 		})
@@ -124,7 +128,8 @@ func TestManifests(t *testing.T) {
 }
 
 // checkDeployment tells what the API server takes and what would still go wrong at night.
-func checkDeployment(d *apps.Deployment) error {
+// configured says that the configuration has limits.cpus.
+func checkDeployment(d *apps.Deployment, configured bool) error {
 	pod := d.Spec.Template
 	for key, value := range d.Spec.Selector.MatchLabels {
 		if pod.Labels[key] != value {
@@ -132,32 +137,39 @@ func checkDeployment(d *apps.Deployment) error {
 		}
 	}
 	c := pod.Spec.Containers[0]
-	ports := map[string]bool{}
+	ports := map[string]int32{}
 	for _, port := range c.Ports {
-		ports[port.Name] = true
+		ports[port.Name] = port.ContainerPort
 		if pod.Spec.HostNetwork && port.HostPort != port.ContainerPort {
 			return fmt.Errorf("port %s is not told to the scheduler as the host's", port.Name)
-		}
-	}
-	for name, probe := range map[string]*core.Probe{"startup": c.StartupProbe, "liveness": c.LivenessProbe, "readiness": c.ReadinessProbe} {
-		if probe == nil || probe.HTTPGet == nil || !ports[probe.HTTPGet.Port.StrVal] {
-			return fmt.Errorf("the %s probe asks no port of the container", name)
 		}
 	}
 	env := map[string]string{}
 	for _, e := range c.Env {
 		env[e.Name] = e.Value
 	}
-	hook := c.Lifecycle.PreStop.Exec.Command
-	if got := strings.Join(hook[:4], " "); got != "livekit-connector drain --url http://127.0.0.1:"+env["CONNECTOR_ADMIN_PORT"] {
-		return fmt.Errorf("the preStop hook is %s", got)
+	// A pod that is the only one must not be cut off from its calls. Those with a scaler are several.
+	ready := "/startupz"
+	if d.Spec.Replicas == nil {
+		ready = "/readyz"
 	}
-	var wait, stop int64
-	if _, err := fmt.Sscanf(hook[5]+" "+env["CONNECTOR_DRAIN_TIMEOUT"], "%ds %ds", &wait, &stop); err != nil {
-		return fmt.Errorf("read the times of the drain: %w", err)
+	for probe, path := range map[*core.Probe]string{c.StartupProbe: "/startupz", c.LivenessProbe: "/livez", c.ReadinessProbe: ready} {
+		if probe == nil || probe.HTTPGet == nil || probe.HTTPGet.Path != path || probe.HTTPGet.Port.StrVal != "health" {
+			return fmt.Errorf("a probe does not ask for %s at the port of probes", path)
+		}
 	}
-	if grace := *pod.Spec.TerminationGracePeriodSeconds; grace < wait+stop+30 {
-		return fmt.Errorf("a grace period of %d s kills a drain of %d s and %d s", grace, wait, stop)
+	if port := fmt.Sprint(ports["health"]); port != env["CONNECTOR_HEALTH_PORT"] {
+		return fmt.Errorf("the port of probes is %s, the connector's %q", port, env["CONNECTOR_HEALTH_PORT"])
+	}
+	want := ""
+	if request := c.Resources.Requests.Cpu(); !configured && !request.IsZero() {
+		want = fmt.Sprint(request.AsApproximateFloat64())
+	}
+	if cores := env["CONNECTOR_LIMITS_CPUS"]; cores != want {
+		return fmt.Errorf("the connector is told of %q cores, not of %q", cores, want)
+	}
+	if err := checkStop(pod.Spec, env); err != nil {
+		return err
 	}
 	if s := c.SecurityContext; !*s.ReadOnlyRootFilesystem || *s.AllowPrivilegeEscalation || !*pod.Spec.SecurityContext.RunAsNonRoot {
 		return fmt.Errorf("the container may more than it needs")
@@ -170,6 +182,25 @@ func checkDeployment(d *apps.Deployment) error {
 		if !volumes[m.Name] {
 			return fmt.Errorf("there is no volume %s", m.Name)
 		}
+	}
+	return nil
+}
+
+// checkStop tells whether a pod has the time for its drain, and the hook's connection to the connector.
+func checkStop(pod core.PodSpec, env map[string]string) error {
+	hook := strings.Join(pod.Containers[0].Lifecycle.PreStop.Exec.Command, " ")
+	var admin string
+	var wait, delay, stop int64
+	if _, err := fmt.Sscanf(hook+" "+env["CONNECTOR_DRAIN_TIMEOUT"],
+		"livekit-connector drain --url http://127.0.0.1:%s --timeout %ds --delay %ds %ds", &admin, &wait, &delay, &stop); err != nil {
+		return fmt.Errorf("read the preStop hook %s: %w", hook, err)
+	}
+	if admin != env["CONNECTOR_ADMIN_PORT"] {
+		return fmt.Errorf("the preStop hook asks port %s, the connector's is %q", admin, env["CONNECTOR_ADMIN_PORT"])
+	}
+	// What closes behind a drain takes half a minute if nothing outside answers, and longer on a busy machine.
+	if grace := *pod.TerminationGracePeriodSeconds; grace < delay+wait+stop+45 {
+		return fmt.Errorf("a grace period of %d s kills a drain of %d s, %d s and %d s", grace, delay, wait, stop)
 	}
 	return nil
 }

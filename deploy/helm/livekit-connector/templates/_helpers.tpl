@@ -22,6 +22,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{ .Values.serviceAccount.name | default (ternary (include "connector.name" .) "default" .Values.serviceAccount.create) }}
 {{- end }}
 
+{{- /* The CPU request in cores. Not by resourceFieldRef, which rounds up to whole cores or gives thousandths. */ -}}
+{{- define "connector.cpus" -}}
+{{- $request := ((.Values.resources | default dict).requests | default dict).cpu | toString }}
+{{- if not (or (eq $request "<nil>") (eq $request "") (hasKey (.Values.config.limits | default dict) "cpus")) }}
+{{- if not (regexMatch "^([0-9]+m|[0-9]*\\.?[0-9]+)$" $request) }}{{ fail (printf "resources.requests.cpu is %s: write it as cores, such as 1.5, or thousandths, such as 1500m" $request) }}{{ end }}
+{{- if hasSuffix "m" $request }}{{ divf (trimSuffix "m" $request) 1000 }}{{ else }}{{ $request }}{{ end }}
+{{- end }}
+{{- end }}
+
 {{- /* What the schema cannot say. */ -}}
 {{- define "connector.check" -}}
 {{- if not .Values.livekit.url }}{{ fail "livekit.url is missing: the URL of your livekit-server, such as wss://livekit.example.com" }}{{ end }}
@@ -32,4 +41,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if and .Values.autoscaling.enabled .Values.keda.enabled }}{{ fail "autoscaling.enabled and keda.enabled are both set: KEDA makes an HPA of its own, so choose one" }}{{ end }}
 {{- if and .Values.keda.enabled (eq (int .Values.ports.metrics) 0) }}{{ fail "keda.enabled scales by metrics: set ports.metrics" }}{{ end }}
 {{- if and .Values.podMonitor.enabled (eq (int .Values.ports.metrics) 0) }}{{ fail "podMonitor.enabled needs ports.metrics" }}{{ end }}
+{{- if (.Values.config.tls | default dict).admin }}{{ fail "config.tls.admin is set: the preStop hook asks the admin port by http, inside the pod; leave it out" }}{{ end }}
+{{- with (.Values.config.admin | default dict).bind_addresses }}
+{{- if not (or (has "127.0.0.1" .) (has "0.0.0.0" .) (has "::" .)) }}{{ fail "config.admin.bind_addresses has no 127.0.0.1: the preStop hook asks the admin port there" }}{{ end }}
+{{- end }}
 {{- end }}
