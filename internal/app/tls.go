@@ -30,6 +30,7 @@ type certificate struct {
 	// Of whoever calls refresh:
 	tried   [sha256.Size]byte // what the files held when they were last tried
 	verdict error             // what came of that
+	retry   time.Time         // when the same content is to be tried again; zero: never
 	failing string            // what the log has said of it
 
 	expiry  prometheus.Gauge
@@ -65,8 +66,8 @@ func newCertificate(c TLSConfig, reg prometheus.Registerer, log *slog.Logger) (*
 	return cert, nil
 }
 
-// refresh takes the files if they hold another pair than when they were last tried. The error says why what they hold is not
-// in use.
+// refresh takes the files if they hold another pair than when they were last tried, or one whose time has come. The error says
+// why what they hold is not in use.
 func (c *certificate) refresh(now time.Time) error {
 	certPEM, err := c.read(c.config.CertFile)
 	if err != nil {
@@ -77,7 +78,8 @@ func (c *certificate) refresh(now time.Time) error {
 		return fmt.Errorf("tls.key_file: %w", err)
 	}
 	content := sha256.Sum256(bytes.Join([][]byte{certPEM, keyPEM}, []byte{0}))
-	if content != c.tried {
+	if content != c.tried || !c.retry.IsZero() && !now.Before(c.retry) {
+		c.retry = time.Time{}
 		c.tried, c.verdict = content, c.take(certPEM, keyPEM, now)
 	}
 	return c.verdict
@@ -90,9 +92,16 @@ func (c *certificate) take(certPEM, keyPEM []byte, now time.Time) error {
 		return fmt.Errorf("tls.cert_file and tls.key_file are no pair: %w", err) // quotes neither
 	}
 	before := c.current.Load()
-	switch expired := now.After(pair.Leaf.NotAfter); {
-	case expired && before != nil && now.Before(before.Leaf.NotAfter):
+	good := before != nil && !now.Before(before.Leaf.NotBefore) && now.Before(before.Leaf.NotAfter)
+	early, expired := now.Before(pair.Leaf.NotBefore), now.After(pair.Leaf.NotAfter)
+	switch {
+	case expired && good:
 		return fmt.Errorf("the new certificate expired at %s", pair.Leaf.NotAfter.UTC().Format(time.RFC3339))
+	case early && good:
+		c.retry = pair.Leaf.NotBefore
+		return fmt.Errorf("the new certificate is not valid before %s", pair.Leaf.NotBefore.UTC().Format(time.RFC3339))
+	case early:
+		c.log.Error("the certificate of the API's port is not valid yet: clients will refuse it", "notBefore", pair.Leaf.NotBefore.UTC())
 	case expired:
 		c.log.Error("the certificate of the API's port is expired: clients will refuse it", "notAfter", pair.Leaf.NotAfter.UTC())
 	}

@@ -29,11 +29,16 @@ import (
 // pair is a certificate for this machine, signed by itself, and its key.
 func pair(t *testing.T, name string, until time.Time) (certPEM, keyPEM []byte) {
 	t.Helper()
+	return pairFrom(t, name, time.Now().Add(-24*time.Hour), until)
+}
+
+func pairFrom(t *testing.T, name string, from, until time.Time) (certPEM, keyPEM []byte) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(until.Unix()), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotBefore: time.Now().Add(-24 * time.Hour), NotAfter: until,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotBefore: from, NotAfter: until,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	require.NoError(t, err)
@@ -139,6 +144,36 @@ livekit_connector_tls_certificate_reloads_total{outcome="taken"} 1
 
 	_, err = (&tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11}}).DialContext(t.Context(), "tcp", address)
 	require.Error(t, err, "TLS 1.1")
+}
+
+// One that is issued in advance waits for its time, and is taken then without another change of the files.
+func TestACertificateIsNotShownBeforeItsTime(t *testing.T) {
+	now := time.Now().Truncate(time.Second)
+	day := 24 * time.Hour
+	c := TLSConfig{CertFile: filepath.Join(t.TempDir(), "tls.crt"), KeyFile: filepath.Join(t.TempDir(), "tls.key")}
+	put := func(name string, from, until time.Time) {
+		certPEM, keyPEM := pairFrom(t, name, from, until)
+		require.NoError(t, os.WriteFile(c.CertFile, certPEM, 0o600))
+		require.NoError(t, os.WriteFile(c.KeyFile, keyPEM, 0o600))
+	}
+	put("first.example", now.Add(-day), now.Add(10*day))
+	var log bytes.Buffer
+	cert, err := newCertificate(c, prometheus.NewRegistry(), slog.New(slog.NewTextHandler(&log, nil)))
+	require.NoError(t, err)
+	names := func() string { return cert.current.Load().Leaf.Subject.CommonName }
+	put("early.example", now.Add(day), now.Add(20*day))
+	for range 2 {
+		require.ErrorContains(t, cert.refresh(now), "the new certificate is not valid before")
+		require.Equal(t, "first.example", names())
+	}
+	require.NoError(t, cert.refresh(now.Add(day)))
+	require.Equal(t, "early.example", names())
+
+	require.NotContains(t, log.String(), "not valid yet")
+	put("next.example", now.Add(30*day), now.Add(40*day))
+	require.NoError(t, cert.refresh(now.Add(25*day)), "the one before is no better")
+	require.Equal(t, "next.example", names())
+	require.Contains(t, log.String(), "not valid yet")
 }
 
 func TestACertificateThatIsNoneIsToldAtStart(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -135,8 +136,10 @@ func ownURL(ctx context.Context, address string) (string, bool) {
 	e := &examination{client: client}
 	for _, scheme := range []string{"http", "https"} {
 		where := scheme + "://" + net.JoinHostPort(host, port)
-		for path, mark := range map[string]string{"/livez": `{"status":`, "/metrics": "livekit_connector_"} {
-			if a, err := e.get(ctx, where+path, nil); err == nil && a.status != http.StatusBadRequest && strings.Contains(string(a.body), mark) {
+		for path, marks := range map[string][]string{"/livez": {`{"status":`, `"checks":`}, "/metrics": {"livekit_connector_"}} {
+			a, err := e.get(ctx, where+path, nil)
+			isLacking := func(mark string) bool { return !strings.Contains(string(a.body), mark) }
+			if err == nil && a.status != http.StatusBadRequest && !slices.ContainsFunc(marks, isLacking) {
 				return where, true
 			}
 		}

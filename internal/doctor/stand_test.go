@@ -2,7 +2,13 @@ package doctor_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -136,7 +142,7 @@ func (s *stand) connector(verify, secret string) string {
 		challenge, err := whatsapp.ChallengeResponse(r.URL.Query(), verify)
 		switch {
 		case r.URL.Path == "/livez":
-			_, _ = io.WriteString(w, `{"status":"ok"}`)
+			_, _ = io.WriteString(w, `{"status":"ok","checks":{}}`)
 		case r.URL.Path != "/webhook":
 			http.NotFound(w, r)
 		case r.Method == http.MethodGet && err == nil:
@@ -149,6 +155,22 @@ func (s *stand) connector(verify, secret string) string {
 			w.WriteHeader(http.StatusForbidden)
 		}
 	})).URL
+}
+
+// pair is the name of a file with a certificate and its key.
+func (s *stand) pair(from, until time.Time) string {
+	s.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(s.t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: from, NotAfter: until}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	require.NoError(s.t, err)
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(s.t, err)
+	both := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})...)
+	name := filepath.Join(s.t.TempDir(), "pair.pem")
+	require.NoError(s.t, os.WriteFile(name, both, 0o600))
+	return name
 }
 
 // freePort is an address that nobody listens on.

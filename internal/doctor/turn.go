@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pion/logging"
+	"github.com/pion/stun/v4"
 	"github.com/pion/turn/v5"
 )
 
@@ -41,12 +42,16 @@ func (e *examination) tryTURN(ctx context.Context, t TURN) Line {
 	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
 	defer cancel()
 	relay, err := e.allocate(ctx, t)
+	var code stun.ErrorCode // of the server's answer, if it is one
+	if refused, ok := errors.AsType[*stun.TurnError](err); ok {
+		code = refused.ErrorCodeAttr.Code
+	}
 	switch {
 	case err == nil:
 		return good("%s relays from %s", t.URL, relay)
-	case strings.Contains(err.Error(), "401"), strings.Contains(err.Error(), "Unauthorized"), strings.Contains(err.Error(), "400"):
+	case code == stun.CodeUnauthorized, code == stun.CodeWrongCredentials, code == stun.CodeBadRequest:
 		return failed(t.URL+" refuses username and credential", "copy both anew into rtc.ice_servers; credentials that end (REST API) need a fresh pair")
-	case strings.Contains(err.Error(), "486"):
+	case code == stun.CodeAllocQuotaReached:
 		return failed(t.URL+": the quota of this user is used up (486)", "raise the server's quota per user: each call takes an allocation")
 	case certificateProblem(err) != "":
 		return failed(fmt.Sprintf("%s: its certificate is refused: %s", t.URL, certificateProblem(err)), "renew it, or use the name that it is for")

@@ -152,7 +152,10 @@ func (e *examination) ownCertificate() (fine string, wrong []Line) {
 	if err != nil {
 		return "", one(failed("tls.cert_file and tls.key_file hold no pair: "+err.Error(), "put a certificate and its own key there, both in PEM, readable for the connector"))
 	}
-	switch ends := pair.Leaf.NotAfter; {
+	switch begins, ends := pair.Leaf.NotBefore, pair.Leaf.NotAfter; {
+	case time.Now().Before(begins):
+		return "", one(failed("the certificate in tls.cert_file is not valid before "+begins.UTC().Format(time.RFC3339),
+			"look at this machine's clock; if it is right, put a certificate there that is valid now: Meta sends no webhook to such a server"))
 	case time.Now().After(ends):
 		return "", one(failed("the certificate in tls.cert_file ended on "+ends.Format(time.DateOnly), "renew it: Meta sends no webhook to such a server"))
 	case time.Until(ends) < certificateSoon:

@@ -14,9 +14,8 @@ import (
 type callLoggers struct{ call, room *slog.Logger }
 
 // callLog binds to all lines about a call who it is. The names of room and participant may have been made of the user's number,
-// ID or name.
+// ID or name, which are hidden in them as far as known.
 func (n *Node) callLog(t callTrace, leg metaLeg, d call.Direction, id string, p participant, user ...string) callLoggers {
-	user = append(user, p.name)
 	where := []any{"nodeID", n.opts.ID, "room", logs.Personal{Text: p.room, Of: user}, "participant", logs.Personal{Text: p.identity, Of: user}}
 	if traceID := t.span.TraceID(); traceID != "" {
 		where = append(where, "traceID", traceID)
