@@ -58,8 +58,8 @@ USER 10001:10001
 # The API, and the probes. The admin port 8085 is bound to loopback and stays inside.
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-# Asks /livez, at the port of the same environment: configure a port with CONNECTOR_PORT, CONNECTOR_HEALTH_PORT or a file
-# named by CONNECTOR_CONFIG_FILE, not with a flag, which this command does not see.
+# Asks /livez at health_port, else admin.port (8085), else port, as the same environment says: configure them by CONNECTOR_HEALTH_PORT,
+# CONNECTOR_ADMIN_PORT, CONNECTOR_PORT or a file named by CONNECTOR_CONFIG_FILE, not with a flag, which this command does not see.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 CMD ["livekit-connector", "healthcheck"]
 ENTRYPOINT ["livekit-connector"]
 

@@ -74,10 +74,10 @@ build: deps ## Build bin/livekit-connector and bin/fakemeta
 	go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 .PHONY: docker
-docker: ## Build the container image livekit-connector:VERSION
+docker: ## Build the container image livekit-connector, and livekit-connector:VERSION
 	@engine=; for e in docker podman; do if command -v $$e >/dev/null && $$e info >/dev/null 2>&1; then engine=$$e; break; fi; done; \
 	if [ -z "$$engine" ]; then echo 'no container engine answers: start Docker or Podman and run "make docker" again' >&2; exit 1; fi; \
-	$$engine build --build-arg VERSION='$(VERSION)' --build-arg COMMIT='$(COMMIT)' -t 'livekit-connector:$(VERSION)' .
+	$$engine build --build-arg VERSION='$(VERSION)' --build-arg COMMIT='$(COMMIT)' -t 'livekit-connector:$(VERSION)' -t livekit-connector .
 
 ##@ Check
 
@@ -191,7 +191,9 @@ $(LIVEKIT_SERVER_STAMP):
 
 .PHONY: prometheus
 prometheus: ## Fetch Debian's Prometheus into .cache/prometheus, unless PROMETHEUS names another
-	@[ -x '$(PROMETHEUS)' ] || .ci/prometheus.sh $(CACHE)/prometheus
+	@if [ '$(PROMETHEUS)' = '$(CACHE)/prometheus/usr/bin/prometheus' ]; then .ci/prometheus.sh $(CACHE)/prometheus; \
+	elif [ ! -x '$(PROMETHEUS)' ] || [ ! -x '$(dir $(PROMETHEUS))promtool' ]; then \
+	  echo 'PROMETHEUS is $(PROMETHEUS): no program, or no promtool beside it' >&2; exit 1; fi
 
 .PHONY: sdks
 sdks: $(SDK_STAMP) ## Install LiveKit's Node, Python and older Go SDKs into .cache/sdk
