@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -128,6 +129,10 @@ func brokenServers() []broken {
 			s.o.Receivers[0].URL = server.URL
 		}, "tls", fail, "events.urls[0]", "ca-certificates"},
 		{"a certificate of one's own that is none", func(s *stand) { s.o.CertFile, s.o.KeyFile = s.o.RulesFile, s.o.RulesFile }, "tls", fail, "hold no pair", "a certificate and its own key"},
+		{"a certificate of one's own before its time", func(s *stand) {
+			s.o.CertFile = s.pair(time.Now().Add(time.Hour), time.Now().Add(90*24*time.Hour))
+			s.o.KeyFile = s.o.CertFile
+		}, "tls", fail, "is not valid before", "clock"},
 		{"a webhook URL that leads nowhere", func(s *stand) { s.o.Webhook.PublicURL = "http://" + s.freePort() + "/webhook" }, "webhook", fail, "does not answer", "open the way from the Internet"},
 		{"a webhook URL with another path", func(s *stand) { s.o.Webhook.PublicURL += "s" }, "webhook", fail, "nothing takes webhooks at", "webhook.path, /webhook"},
 		{"a connector with another verify token", func(s *stand) { s.o.Webhook.PublicURL = s.connector("another", appSecret) + "/webhook" }, "webhook", fail, "refuses the verify token", "webhook.verify_token"},
@@ -140,14 +145,15 @@ func brokenServers() []broken {
 		{"a STUN server that never answers", func(s *stand) { s.o.RTC.STUN = []string{s.stun(false)} }, "stun", fail, "UDP does not come back", "outgoing UDP"},
 		{"a public address that is not configured", func(s *stand) { s.o.RTC.NAT1To1IPs = []string{"203.0.113.7"} }, "stun", warn, "does not hold the public address 127.0.0.1", "mend it"},
 		{"a wrong TURN password", func(s *stand) { s.o.RTC.TURN[0].Password = "another password" }, "turn", fail, "refuses username and credential", "rtc.ice_servers"},
-		{"a TURN server that is down", func(s *stand) { s.o.RTC.TURN[0].URL = "turn:" + s.freePort() + "?transport=tcp" }, "turn", fail, "connection refused", "start it"},
+		{"a TURN server that is down", func(s *stand) { s.o.RTC.TURN[0].URL = "turn:127.0.0.1:401?transport=tcp" }, "turn", fail, "connection refused", "start it"},
 	}
 }
 
 func brokenMachine() []broken {
 	return []broken{
 		{"a port that another program has", func(s *stand) {
-			s.o.Ports[1].Addresses[0] = s.serve(http.NotFoundHandler()).Listener.Addr().String()
+			other := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"status":"ok"}`) })
+			s.o.Ports[1].Addresses[0] = s.serve(other).Listener.Addr().String()
 		}, "ports", fail, "is taken by another program", "ss -ltnp"},
 		{"an address that this machine does not have", func(s *stand) { s.o.Ports[1].Addresses[0] = "203.0.113.7:8085" }, "ports", fail, "no address 203.0.113.7", "bind_addresses"},
 		{"too few descriptors", func(s *stand) { s.machine.Files = 256 }, "descriptors", fail, "256 open files are allowed; max_active_calls 50 may need 700", "LimitNOFILE"},
