@@ -140,8 +140,8 @@ func requireOneCallALine(t *testing.T, log, callID string) {
 // Rules may make names of rooms and participants of who calls. The room has them; the log does not, unless it may.
 func TestNamesMadeOfTheCallerAreMasked(t *testing.T) {
 	t.Parallel()
-	const rules = "rules:\n  - name: all\n    room: {name: \"from-{from}-{random}\"}\n" +
-		"    participant: {identity: \"caller-{from}-{random}\", name: \"{name}\"}\n    wait_until_answered: false\n"
+	const rules = "rules:\n  - name: all\n    room: {name: \"from-{from}-{name}-{random}\"}\n" +
+		"    participant: {identity: \"caller-{from}-{random}\", name: Caller}\n    wait_until_answered: false\n"
 	for _, pii := range []bool{false, true} {
 		g := newGateway(t, "secrets-listener", worldOptions{config: func(c *app.Config) { c.LogPII = pii }}, rules)
 		user := g.meta.User(userNumber)
@@ -159,7 +159,8 @@ func TestNamesMadeOfTheCallerAreMasked(t *testing.T) {
 		require.NotContains(t, log, metaToken, "secrets never pass")
 		if !pii {
 			require.NotContains(t, log, "Wilhelmina")
-			require.Contains(t, log, `"room":"from-[user]-`)
+			require.Contains(t, log, `"room":"from-[user]-[user]-`)
+			require.Contains(t, log, `"participant":"caller-[user]-`)
 		}
 	}
 }
