@@ -6,6 +6,7 @@ import (
 
 	"github.com/pion/rtp"
 	"github.com/pion/transport/v5/packetio"
+	"github.com/pion/webrtc/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
@@ -34,4 +35,31 @@ func TestAPanicEndsTheLegAlone(t *testing.T) {
 	}
 	<-l.Done()
 	require.ErrorContains(t, l.Err(), "internal error in audio")
+}
+
+// So do those that the leg starts itself, and those by which Pion tells of states.
+func TestAPanicOutsideOfPacketsEndsTheLegAlone(t *testing.T) {
+	for name, enter := range map[string]func(l *Leg){
+		"goroutine": func(l *Leg) {
+			l.spawn(func() { panic("a mistake") })
+			l.wg.Wait()
+		},
+		"report": func(l *Leg) { // there is no connection to write to
+			l.track.bound.Store(&binding{})
+			l.report()
+			l.wg.Wait()
+		},
+		"state": func(l *Leg) { l.onState(webrtc.PeerConnectionStateFailed) },
+		"pair":  func(l *Leg) { l.onPair(nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := &Leg{
+				track: newOutgoing(), done: make(chan struct{}),
+				log: newLegLog(slog.New(slog.DiscardHandler)), panics: panics.NewCounter(prometheus.NewRegistry()),
+			}
+			enter(l)
+			<-l.Done()
+			require.ErrorContains(t, l.Err(), "internal error in call")
+		})
+	}
 }

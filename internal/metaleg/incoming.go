@@ -25,7 +25,7 @@ type inlet struct {
 // newInlet makes an inlet of a leg, for RTP or RTCP. Pion decrypts RTP on one
 // goroutine and RTCP on another.
 func (l *Leg) newInlet(kind packetio.BufferPacketType, ssrc uint32) io.ReadWriteCloser {
-	i := &inlet{closed: make(chan struct{}), take: l.receive, broken: l.broken}
+	i := &inlet{closed: make(chan struct{}), take: l.receive, broken: func(v any) { l.broken(panics.Audio, v) }}
 	if kind == packetio.RTCPBufferPacket {
 		i.take = func(raw []byte) { l.receiveRTCP(ssrc, raw) }
 	}
@@ -47,10 +47,18 @@ func (i *inlet) guard() {
 	}
 }
 
+// guard is deferred, itself, where a goroutine of the leg begins and where Pion's
+// enter it.
+func (l *Leg) guard() {
+	if v := recover(); v != nil {
+		l.broken(panics.Call, v)
+	}
+}
+
 // broken ends the leg after a panic.
-func (l *Leg) broken(v any) {
-	l.panics.Caught(panics.Audio, l.log.leg(), v)
-	l.end(&panics.Error{Place: panics.Audio})
+func (l *Leg) broken(where panics.Place, v any) {
+	l.panics.Caught(where, l.log.leg(), v)
+	l.end(&panics.Error{Place: where})
 }
 
 // Read waits for the end of the stream: there is never anything to read.

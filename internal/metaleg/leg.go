@@ -119,12 +119,16 @@ func (s *Stack) newLeg(patience time.Duration, own []media.Codec) (*Leg, error) 
 	return l, nil
 }
 
-// spawn runs f in a goroutine that Close waits for, unless the leg is closed.
+// spawn runs f in a goroutine that Close waits for, unless the leg is closed. A panic
+// in f ends the leg.
 func (l *Leg) spawn(f func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.closed {
-		l.wg.Go(f)
+		l.wg.Go(func() {
+			defer l.guard()
+			f()
+		})
 	}
 }
 
@@ -269,6 +273,7 @@ func (l *Leg) applyRemote(typ webrtc.SDPType, text string) error {
 
 // onPair notes the chosen path. Pion calls it before it starts DTLS.
 func (l *Leg) onPair(pair *webrtc.ICECandidatePair) {
+	defer l.guard()
 	l.path.Store(&Path{
 		LocalType: pair.Local.Typ.String(), RemoteType: pair.Remote.Typ.String(),
 		LocalAddr: address(pair.Local), RemoteAddr: address(pair.Remote),
@@ -281,6 +286,7 @@ func (l *Leg) onPair(pair *webrtc.ICECandidatePair) {
 // onState follows the peer connection. Pion runs it in goroutines of its own, so
 // states may come out of order; only final ones and the first connection count.
 func (l *Leg) onState(state webrtc.PeerConnectionState) {
+	defer l.guard()
 	l.log.leg().Debug("meta leg changed state", "state", state.String())
 	switch state {
 	case webrtc.PeerConnectionStateConnected:
@@ -330,7 +336,8 @@ func (l *Leg) FirstAudio() <-chan struct{} { return l.firstAudio }
 func (l *Leg) Done() <-chan struct{} { return l.done }
 
 // Err is why the leg is over, after Done: ErrUnreachable, ErrHandshake,
-// ErrClosedByMeta, or nil if Close ended it.
+// ErrClosedByMeta, a *panics.Error after a mistake of the program, or nil if Close
+// ended it.
 func (l *Leg) Err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -373,8 +380,9 @@ func (l *Leg) Close() error {
 	l.closed = true
 	l.stopReportsLocked()
 	l.mu.Unlock()
-	err := closeBounded(func() error {
-		err := l.pc.GracefulClose()
+	err := closeBounded(func() (err error) {
+		defer l.panics.Recover(panics.Call, l.log.leg(), func() { err = &panics.Error{Place: panics.Call} })
+		err = l.pc.GracefulClose()
 		l.wg.Wait()
 		return err
 	})

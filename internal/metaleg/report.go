@@ -45,6 +45,7 @@ func (l *Leg) report() {
 	l.wg.Add(1)
 	l.mu.Unlock()
 	defer l.wg.Done()
+	defer l.guard()
 	if packets := l.compound(time.Now()); packets != nil {
 		if err := l.pc.WriteRTCP(packets); err != nil {
 			l.counters.writeErrors.Add(1)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/livekit-connector/livekit-connector/internal/call"
 	"github.com/livekit-connector/livekit-connector/internal/metaleg"
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/internal/roomleg"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 )
@@ -109,8 +110,14 @@ func companyOf(c roomleg.Company) call.Company {
 	}
 }
 
-func (l roomLeg) Reason() call.Reason {
-	switch err := l.Err(); {
+func (l roomLeg) Reason() call.Reason { return reasonOf(l.Err()) }
+
+// reasonOf names the end of a room leg in the call's words.
+func reasonOf(err error) call.Reason {
+	var broken *panics.Error
+	switch {
+	case errors.As(err, &broken):
+		return call.ReasonInternal
 	case errors.Is(err, roomleg.ErrRoomDeleted), errors.Is(err, roomleg.ErrRoomClosed):
 		return call.ReasonRoomDeleted
 	case errors.Is(err, roomleg.ErrRemoved):

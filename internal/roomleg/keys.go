@@ -10,6 +10,7 @@ import (
 	lksdk "github.com/livekit/server-sdk-go/v2"
 	"github.com/pion/webrtc/v4"
 
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/internal/roomleg/sdklog"
 	"github.com/livekit-connector/livekit-connector/media"
 )
@@ -62,7 +63,8 @@ func (l *Leg) queueKey(p keyPress) error {
 	return nil
 }
 
-// sendKeys sends what waits, in order, and ends when nothing does.
+// sendKeys sends what waits, in order, and ends when nothing does. What it calls is guarded each by itself, so that
+// after a panic it ends as with any other end of the leg.
 func (l *Leg) sendKeys() {
 	for {
 		l.awaitChannel()
@@ -72,21 +74,28 @@ func (l *Leg) sendKeys() {
 			l.keys, l.keying = nil, false
 			l.mu.Unlock()
 			for _, p := range left {
-				p.done(fmt.Errorf("send key: %w", ErrNotInRoom))
+				l.tell(p, fmt.Errorf("send key: %w", ErrNotInRoom))
 			}
 			return
 		}
 		p := l.keys[0]
 		l.keys = slices.Delete(l.keys, 0, 1)
 		l.mu.Unlock()
-		p.done(l.publishKey(p.key))
+		l.tell(p, l.publishKey(p.key))
 	}
+}
+
+// tell says what became of a key.
+func (l *Leg) tell(p keyPress, err error) {
+	defer l.guard(panics.Call)
+	p.done(err)
 }
 
 // awaitChannel waits until the room's connection takes data, or the leg is done. The SDK's word that it is back does not
 // say so: after it had to join anew, it gives it before the new connection has shaken hands, and what is handed to a data
 // channel that is not open yet is lost without an error.
 func (l *Leg) awaitChannel() {
+	defer l.guard(panics.Call)
 	for l.reconnecting.Load() {
 		select {
 		case <-l.online:
@@ -122,10 +131,11 @@ func (l *Leg) channelOpen() bool {
 	return channel != nil && channel.ReadyState() == webrtc.DataChannelStateOpen
 }
 
-func (l *Leg) publishKey(k media.Key) error {
+func (l *Leg) publishKey(k media.Key) (err error) {
+	defer l.guardError(&err)
 	// An upper-case letter for A to D, as RFC 4733 and LiveKit's agents write them.
 	packet := &livekit.SipDTMF{Code: uint32(k), Digit: k.String()}
-	if err := l.room.LocalParticipant.PublishDataPacket(packet, lksdk.WithDataPublishReliable(true)); err != nil {
+	if err = l.room.LocalParticipant.PublishDataPacket(packet, lksdk.WithDataPublishReliable(true)); err != nil {
 		return fmt.Errorf("send key: %w", sdklog.Error(err))
 	}
 	return nil
@@ -144,6 +154,7 @@ func (l *Leg) OnKeys(pressed func(text string)) {
 
 // onData is the SDK's callback for every data packet of others.
 func (l *Leg) onData(packet lksdk.DataPacket, _ lksdk.DataReceiveParams) {
+	defer l.guard(panics.Call)
 	dtmf, ok := packet.(*livekit.SipDTMF)
 	ear := l.keyEar.Load()
 	if !ok || ear == nil {

@@ -6,6 +6,7 @@ import (
 	lksdk "github.com/livekit/server-sdk-go/v2"
 	"github.com/pion/webrtc/v4"
 
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/media"
 )
 
@@ -33,6 +34,7 @@ func (h *listener) stop() {
 
 // listen starts to hear a track that the server has begun to send us.
 func (l *Leg) listen(track *webrtc.TrackRemote, pub *lksdk.RemoteTrackPublication) {
+	defer l.guard(panics.Call)
 	if l.opts.Line == nil || track.Kind() != webrtc.RTPCodecTypeAudio {
 		return
 	}
@@ -44,7 +46,8 @@ func (l *Leg) listen(track *webrtc.TrackRemote, pub *lksdk.RemoteTrackPublicatio
 	}
 	stream := l.taps.of(uint32(track.SSRC()))
 	options.AudioLevelID = uint8(stream.levelID.Load())
-	h := &listener{track: track, stream: stream, source: l.opts.Line.AddSource(pub.SID(), options)}
+	sid := pub.SID()
+	h := &listener{track: track, stream: stream, source: l.opts.Line.AddSource(sid, options)}
 	h.source.SetMuted(pub.IsMuted())
 	l.mu.Lock()
 	if l.closing || l.finished {
@@ -52,9 +55,9 @@ func (l *Leg) listen(track *webrtc.TrackRemote, pub *lksdk.RemoteTrackPublicatio
 		h.source.Close()
 		return
 	}
-	before := l.listeners[pub.SID()]
-	l.listeners[pub.SID()] = h
-	l.tasks.Go(func() { l.read(pub.SID(), h) })
+	before := l.listeners[sid]
+	l.listeners[sid] = h
+	l.tasks.Go(func() { l.read(sid, h) })
 	l.mu.Unlock()
 	if before != nil {
 		before.stop()
@@ -64,18 +67,23 @@ func (l *Leg) listen(track *webrtc.TrackRemote, pub *lksdk.RemoteTrackPublicatio
 
 // unlisten ends the hearing of a track. A newer listener of the same track stays.
 func (l *Leg) unlisten(track *webrtc.TrackRemote) {
+	defer l.guard(panics.Call)
+	if gone := l.drop(func(_ string, h *listener) bool { return h.track == track }); gone != nil {
+		gone.stop()
+	}
+}
+
+// drop ends the entry of the track that is meant and returns its listener; nil if there is none.
+func (l *Leg) drop(meant func(sid string, h *listener) bool) (gone *listener) {
 	l.mu.Lock()
-	var gone *listener
+	defer l.mu.Unlock()
 	for sid, h := range l.listeners {
-		if h.track == track {
+		if meant(sid, h) {
 			gone = h
 			l.dropLocked(sid)
 		}
 	}
-	l.mu.Unlock()
-	if gone != nil {
-		gone.stop()
-	}
+	return gone
 }
 
 // dropLocked ends the entry of a track that is no longer heard. The caller holds mu.
@@ -98,16 +106,13 @@ func (l *Leg) unlistenAll() {
 // read moves a track's packets to the line until the track ends, in a goroutine of its own. They pass the tap on their way
 // here, and are heard there.
 func (l *Leg) read(sid string, h *listener) {
-	h.stream.listen(l.hears(h.source.WriteRTPAt))
+	defer l.guard(panics.Audio)
 	defer func() {
 		h.stop() // it may have ended by itself, with Pion's probing in another goroutine: see stop
 		l.taps.drop(uint32(h.track.SSRC()))
-		l.mu.Lock()
-		if l.listeners[sid] == h {
-			l.dropLocked(sid)
-		}
-		l.mu.Unlock()
+		l.drop(func(other string, now *listener) bool { return other == sid && now == h })
 	}()
+	h.stream.listen(l.hears(h.source.WriteRTPAt))
 	var buf [maxPacket]byte
 	for {
 		n, _, err := h.track.Read(buf[:])

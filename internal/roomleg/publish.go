@@ -8,6 +8,7 @@ import (
 	"github.com/livekit/protocol/livekit"
 	lksdk "github.com/livekit/server-sdk-go/v2"
 
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/internal/roomleg/sdklog"
 )
 
@@ -30,12 +31,7 @@ func (l *Leg) Publish(ctx context.Context) error {
 		return fmt.Errorf("publish microphone: %w", ErrNotInRoom)
 	}
 	l.voice.hold(time.Now()) // before the track is there: what came and comes meanwhile are the first words
-	l.tasks.Go(func() {      // the SDK waits up to 10 s and heeds no context
-		_, err := l.room.LocalParticipant.PublishTrack(l.voice.track, &lksdk.TrackPublicationOptions{
-			Name: l.opts.Identity, Source: livekit.TrackSource_MICROPHONE,
-		})
-		published <- err
-	})
+	l.tasks.Go(func() { published <- l.publishTrack() })
 	l.mu.Unlock()
 
 	var err error
@@ -55,6 +51,15 @@ func (l *Leg) Publish(ctx context.Context) error {
 		return fmt.Errorf("publish microphone: %w", err)
 	}
 	return nil
+}
+
+// publishTrack waits up to 10 s, as the SDK does, which heeds no context.
+func (l *Leg) publishTrack() (err error) {
+	defer l.guardError(&err)
+	_, err = l.room.LocalParticipant.PublishTrack(l.voice.track, &lksdk.TrackPublicationOptions{
+		Name: l.opts.Identity, Source: livekit.TrackSource_MICROPHONE,
+	})
+	return err
 }
 
 // awaitBound waits for the end of the negotiation that the SDK has begun: leaving in the middle of it meets what trackBound
@@ -91,6 +96,7 @@ const releaseTries = 20
 // moment, Pion's RTPSender.Send comes after RTPSender.Stop (pion/webrtc v4.2.26): nobody closes the stream of reports that it
 // opens, and a goroutine would read from it for ever. A deadline ends that one.
 func (l *Leg) trackBound() {
+	defer l.guard(panics.Call)
 	l.voice.bind()
 	l.mu.Lock()
 	closing := l.closing

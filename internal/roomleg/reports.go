@@ -17,14 +17,17 @@ import (
 // in for all that LiveKit's SDK registers by default. Of that, audio has no use for negative acknowledgements and congestion
 // feedback, which the SDK's offer has for video alone, and the rest costs an allocated map and header for each packet
 // and four goroutines for each connection.
-type reporters struct{ network *network }
+type reporters struct {
+	network *network
+	broken  func(v any) // is told of a panic; nil lets it end the process
+}
 
 // NewInterceptor implements interceptor.Factory.
 func (r reporters) NewInterceptor(string) (interceptor.Interceptor, error) {
 	return &reporter{
-		network: r.network,
-		ssrc:    rand.Uint32(), //nolint:gosec // a name, no secret (RFC 3550 section 8)
-		sent:    make(map[uint32]*sentStream), received: make(map[uint32]*receivedStream),
+		network: r.network, broken: r.broken,
+		ssrc: rand.Uint32(), //nolint:gosec // a name, no secret (RFC 3550 section 8)
+		sent: make(map[uint32]*sentStream), received: make(map[uint32]*receivedStream),
 	}, nil
 }
 
@@ -33,6 +36,7 @@ type reporter struct {
 	interceptor.NoOp
 
 	network *network
+	broken  func(v any)
 	ssrc    uint32 // ours as long as we send nothing
 
 	mu       sync.Mutex // guards what follows; held for nothing that blocks
@@ -66,6 +70,16 @@ func (r *reporter) BindRTCPWriter(writer interceptor.RTCPWriter) interceptor.RTC
 	defer r.mu.Unlock()
 	r.writer = writer
 	return writer
+}
+
+// guard is deferred, itself, where Pion's goroutines and the timer's enter.
+func (r *reporter) guard() {
+	if r.broken == nil {
+		return // and the panic goes on
+	}
+	if v := recover(); v != nil {
+		r.broken(v)
+	}
 }
 
 // soon brings the next report forward, for a stream that began. Before the first there are no reports: a connection that
@@ -126,12 +140,18 @@ func (r *reporter) BindRemoteStream(info *interceptor.StreamInfo, reader interce
 	return interceptor.RTPReaderFunc(func(b []byte, a interceptor.Attributes) (int, interceptor.Attributes, error) {
 		n, attributes, err := reader.Read(b, a)
 		if err == nil && n >= rtpHeader {
-			s.Take(binary.BigEndian.Uint32(b[rtpSource:]), binary.BigEndian.Uint16(b[rtpNumber:]),
-				binary.BigEndian.Uint32(b[rtpTime:]), rate, time.Now())
-			s.first.Do(r.soon)
+			r.took(s, b, rate)
 		}
 		return n, attributes, err
 	})
+}
+
+// took notes a packet that came, by its header.
+func (r *reporter) took(s *receivedStream, b []byte, rate uint32) {
+	defer r.guard()
+	s.Take(binary.BigEndian.Uint32(b[rtpSource:]), binary.BigEndian.Uint16(b[rtpNumber:]),
+		binary.BigEndian.Uint32(b[rtpTime:]), rate, time.Now())
+	s.first.Do(r.soon)
 }
 
 // UnbindRemoteStream implements interceptor.Interceptor.
@@ -164,6 +184,7 @@ const extendedReport = 207
 
 // take notes the server's reports and answers its questions.
 func (r *reporter) take(compound []byte, now time.Time) {
+	defer r.guard()
 	asked := false
 	reports.Each(compound, func(typ uint8, _ int, body []byte) {
 		asked = asked || typ == extendedReport
@@ -177,13 +198,18 @@ func (r *reporter) take(compound []byte, now time.Time) {
 			s.TakeReports(compound, now)
 		}
 	})
-	r.mu.Lock()
-	for ssrc, s := range r.sent { // a handful at most; one goroutine reads RTCP
-		s.feedback.Take(compound, ssrc, s.rate, now)
-	}
-	r.mu.Unlock()
+	r.feed(compound, now)
 	if asked {
 		r.answer(compound)
+	}
+}
+
+// feed lets our streams read what is said of them.
+func (r *reporter) feed(compound []byte, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for ssrc, s := range r.sent { // a handful at most; one goroutine reads RTCP
+		s.feedback.Take(compound, ssrc, s.rate, now)
 	}
 }
 
@@ -227,6 +253,7 @@ func (r *reporter) answersTo(ssrc, reference uint32) []rtcp.Packet {
 
 // report sends one compound packet and sees to the next, on the goroutine of its timer.
 func (r *reporter) report() {
+	defer r.guard()
 	if packets := r.compound(time.Now()); len(packets) > 0 {
 		r.write(packets)
 	}

@@ -26,10 +26,12 @@ import (
 
 	"github.com/livekit/protocol/connector"
 	"github.com/livekit/protocol/livekit"
+	"github.com/livekit/protocol/logger"
 	lksdk "github.com/livekit/server-sdk-go/v2"
 	"github.com/pion/interceptor"
 	"github.com/pion/webrtc/v4"
 
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/internal/roomleg/sdklog"
 	"github.com/livekit-connector/livekit-connector/media"
 )
@@ -74,6 +76,8 @@ type Options struct {
 	ReconnectTimeout time.Duration
 	// HTTPClient calls LiveKit's API for agents. Nil means http.DefaultClient.
 	HTTPClient *http.Client
+	// Panics counts mistakes that ended a leg; may be nil.
+	Panics *panics.Counter
 	// Logger receives the leg's log. Nil discards it.
 	Logger *slog.Logger
 }
@@ -172,6 +176,7 @@ func newLeg(opts Options) (*Leg, error) {
 		company: company{changed: make(chan struct{})},
 	}
 	maps.Copy(l.attributes, opts.Attributes)
+	l.taps.broken = l.brokenAudio
 	l.room = lksdk.NewRoom(l.callbacks())
 	track.OnBind(l.trackBound)
 	return l, nil
@@ -208,16 +213,7 @@ func (l *Leg) connect(ctx context.Context, agents []*livekit.RoomAgentDispatch) 
 	}
 	log, doomed := sdklog.WatchJoin(l.log)
 	connected := make(chan error, 1)
-	go func() {
-		connected <- l.room.JoinWithContextAndToken(ctx, l.opts.URL, token,
-			lksdk.WithAutoSubscribe(false),
-			lksdk.WithSinglePeerConnection(),
-			lksdk.WithInterceptors([]interceptor.Factory{l.taps, reporters{network: l.network}}),
-			lksdk.WithConnectTimeout(l.opts.ConnectTimeout),
-			lksdk.WithDisableRegionDiscovery(),
-			lksdk.WithLogger(log),
-		)
-	}()
+	go func() { connected <- l.enter(ctx, token, log) }()
 	select {
 	case err = <-connected:
 		if err != nil {
@@ -230,6 +226,7 @@ func (l *Leg) connect(ctx context.Context, agents []*livekit.RoomAgentDispatch) 
 		return fmt.Errorf("join room: %w", errDoomed)
 	case <-ctx.Done():
 		go func() {
+			defer l.guard(panics.Call)
 			if lateErr := <-connected; lateErr != nil {
 				l.log.Debug("abandoned attempt to join failed", "error", sdklog.Error(lateErr))
 			}
@@ -237,6 +234,19 @@ func (l *Leg) connect(ctx context.Context, agents []*livekit.RoomAgentDispatch) 
 		}()
 		return fmt.Errorf("join room: %w", context.Cause(ctx))
 	}
+}
+
+// enter lets the SDK join.
+func (l *Leg) enter(ctx context.Context, token string, log logger.Logger) (err error) {
+	defer l.guardError(&err)
+	return l.room.JoinWithContextAndToken(ctx, l.opts.URL, token,
+		lksdk.WithAutoSubscribe(false),
+		lksdk.WithSinglePeerConnection(),
+		lksdk.WithInterceptors([]interceptor.Factory{l.taps, reporters{network: l.network, broken: l.brokenAudio}}),
+		lksdk.WithConnectTimeout(l.opts.ConnectTimeout),
+		lksdk.WithDisableRegionDiscovery(),
+		lksdk.WithLogger(log),
+	)
 }
 
 // SID returns the participant's session ID. It changes when the SDK had to join anew.
@@ -252,7 +262,8 @@ func (l *Leg) Ready() <-chan struct{} { return l.ready }
 // Done is closed when the participant is no longer in the room: the leg left, was thrown out, or lost the connection.
 func (l *Leg) Done() <-chan struct{} { return l.done }
 
-// Err returns why Done was closed: nil if we left, else one of the errors of this package. Before, it returns nil.
+// Err returns why Done was closed: nil if we left, a *panics.Error after a mistake of the program, else one of the errors
+// of this package. Before, it returns nil.
 func (l *Leg) Err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -321,6 +332,7 @@ func (l *Leg) finish(err error) {
 	if l.finished {
 		return
 	}
-	l.finished, l.err, l.heardAtEnd = true, err, l.heardAtEndLocked(time.Now())
+	l.finished, l.err = true, err
 	close(l.done)
+	l.heardAtEnd = l.heardAtEndLocked(time.Now())
 }

@@ -28,6 +28,8 @@ const (
 // them away. When the answer arrives in between, the probing and the track read the same stream by turns, and every
 // second packet of the first 400 ms is lost: the first word of an agent. An interceptor is the one place where both pass.
 type taps struct {
+	broken func(v any) // is told of a panic; nil lets it end the process
+
 	mu      sync.Mutex // guards what follows
 	streams map[uint32]*tapped
 	order   []uint32 // oldest first
@@ -84,10 +86,26 @@ func (t *tap) BindRemoteStream(info *interceptor.StreamInfo, reader interceptor.
 	return interceptor.RTPReaderFunc(func(b []byte, a interceptor.Attributes) (int, interceptor.Attributes, error) {
 		n, attributes, err := reader.Read(b, a)
 		if err == nil {
-			s.offer(b[:n])
+			t.offer(s, b[:n])
 		}
 		return n, attributes, err
 	})
+}
+
+// offer gives a stream its packet, on whatever goroutine reads it.
+func (t *tap) offer(s *tapped, raw []byte) {
+	defer t.guard()
+	s.offer(raw)
+}
+
+// guard is deferred, itself, around what a packet sets off.
+func (t *tap) guard() {
+	if t.taps.broken == nil {
+		return // and the panic goes on
+	}
+	if v := recover(); v != nil {
+		t.taps.broken(v)
+	}
 }
 
 // tapped is one stream: its packets are held until somebody listens, then handed on one at a time.

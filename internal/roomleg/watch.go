@@ -7,6 +7,8 @@ import (
 	"github.com/livekit/protocol/livekit"
 	lksdk "github.com/livekit/server-sdk-go/v2"
 	"github.com/pion/webrtc/v4"
+
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 )
 
 // resubscribeDelay: after a resume the SDK tells of the reconnect before it has sent the server its old state, in which
@@ -14,6 +16,7 @@ import (
 const resubscribeDelay = time.Second
 
 // callbacks lets the SDK wake the leg. Some run under the SDK's locks and some after Leave; none of them calls the room.
+// Those that do more than that are guarded.
 func (l *Leg) callbacks() *lksdk.RoomCallback {
 	cb := lksdk.NewRoomCallback()
 	cb.OnParticipantConnected = func(*lksdk.RemoteParticipant) { l.changed() }
@@ -30,9 +33,11 @@ func (l *Leg) callbacks() *lksdk.RoomCallback {
 		l.unlisten(t)
 	}
 	cb.OnLocalTrackSubscribed = func(*lksdk.LocalTrackPublication, *lksdk.LocalParticipant) {
+		defer l.guard(panics.Call)
 		l.voice.subscribed(time.Now())
 	}
 	cb.OnLocalTrackUnpublished = func(*lksdk.LocalTrackPublication, *lksdk.LocalParticipant) {
+		defer l.guard(panics.Call)
 		l.voice.holdAgain(time.Now()) // the SDK publishes it again on a new connection
 	}
 	cb.OnDataPacket = l.onData
@@ -50,6 +55,7 @@ func (l *Leg) callbacks() *lksdk.RoomCallback {
 		l.changed()
 	}
 	cb.OnDisconnected = func() {
+		defer l.guard(panics.Call)
 		l.finish(disconnectError(l.room.DisconnectReason()))
 		l.dismissal.Do(func() { close(l.dismissed) })
 		l.awaitHangUp()
@@ -67,6 +73,7 @@ func (l *Leg) changed() {
 
 // watch keeps the leg in step with the room until the leg is done.
 func (l *Leg) watch() {
+	defer l.guard(panics.Call)
 	defer l.unlistenAll()
 	asked := make(map[string]bool) // track SIDs that were subscribed or refused since the last reconnect
 	lost := newStoppedTimer()
