@@ -218,7 +218,7 @@ func (n *Node) join(apiKey string, p participant, log *slog.Logger) func(context
 			URL: n.opts.LiveKitURL, APIKey: apiKey, APISecret: n.opts.Secret(apiKey),
 			Room: p.room, Identity: p.identity, Name: p.name, Metadata: p.metadata,
 			Attributes: p.attributes, Agents: p.agents, RoomConfig: p.roomConfig, Line: line, Logger: log,
-			OnRefused: n.metrics.audio.onRefused,
+			OnRefused: n.metrics.audio.onRefused, Panics: n.opts.Panics,
 		})
 		if err != nil {
 			return nil, err
