@@ -71,14 +71,14 @@ func (c *Call) setToRoom(r *media.Relay, l *media.Line) {
 // deafen ends what hearPhone began. Nothing is written to the room leg after it returned, but by a relay in the middle
 // of a packet.
 func (c *Call) deafen() {
-	c.opts.Meta.SetKeys(nil)
-	c.opts.Meta.SetSink(nil)
 	c.mu.Lock()
 	l := c.toRoom
 	c.mu.Unlock()
 	if l != nil {
-		l.Close()
+		defer l.Close()
 	}
+	c.opts.Meta.SetKeys(nil)
+	c.opts.Meta.SetSink(nil)
 }
 
 // guard tracks how much loss the encoder has to guard against.
@@ -112,10 +112,15 @@ func (g *guard) next(n Network, least int) (percent int, changed bool) {
 
 // adapt tells the encoder towards the phone what the phone misses.
 func (c *Call) adapt() {
-	c.mu.Lock()
-	percent, changed := c.guard.next(c.opts.Meta.Network(), c.opts.Audio.ToPhone.ExpectedLoss)
-	c.mu.Unlock()
-	if changed {
+	n := c.opts.Meta.Network() // not under the lock: it may take others
+	if percent, changed := c.expect(n); changed {
 		c.line.SetExpectedLoss(percent)
 	}
+}
+
+// expect is guard.next under the call's lock.
+func (c *Call) expect(n Network) (percent int, changed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.guard.next(n, c.opts.Audio.ToPhone.ExpectedLoss)
 }

@@ -359,6 +359,7 @@ func (c *Call) live() {
 		select {
 		case <-c.told:
 		default:
+			c.untold(&panics.Error{Place: panics.Call})
 			close(c.told) // nobody else will
 		}
 	})

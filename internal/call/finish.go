@@ -10,23 +10,22 @@ import (
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 )
 
-// finish takes the call down in the order in which the callers notice it: silence, Meta, the room, the connection.
+// finish takes the call down in the order in which the callers notice it: silence, Meta, the room, the connection. A mistake in
+// one step keeps it from none of the others.
 func (c *Call) finish(s *seat) {
 	c.End(ReasonUnknown, nil) // has an effect after a mistake only, which must get past the watch
 	end := c.endError()
 	before, _ := c.State()
-	c.to(EventEnd)
-	c.keep()
-	c.line.Close()
+	c.guarded(func() { c.to(EventEnd) })
+	c.guarded(c.keep)
+	c.guarded(c.line.Close)
 
 	var telling sync.WaitGroup
 	telling.Go(func() {
 		defer close(c.told)
-		defer c.opts.Panics.Recover(panics.Call, c.log, nil)
+		defer c.opts.Panics.Recover(panics.Call, c.log, func() { c.untold(&panics.Error{Place: panics.Call}) })
 		err := c.tellMeta(end.Reason, before)
-		c.mu.Lock()
-		c.endErr = err
-		c.mu.Unlock()
+		c.untold(err)
 		c.mark(StageTold)
 		if err != nil {
 			c.log.Error("meta not told of the end", "reason", end.Reason.String(), "error", err)
@@ -34,14 +33,26 @@ func (c *Call) finish(s *seat) {
 	})
 	defer telling.Wait()
 	<-s.ready
-	c.deafen()
-	c.leave(s, end)
-	c.disconnect()
+	c.guarded(c.deafen)
+	c.guarded(func() { c.leave(s, end) })
+	c.guarded(c.disconnect)
+}
+
+// guarded takes one step of a call that ends in any case.
+func (c *Call) guarded(step func()) {
+	defer c.opts.Panics.Recover(panics.Call, c.log, nil)
+	step()
+}
+
+// untold notes why Meta does not know of the end; nil if it does.
+func (c *Call) untold(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.endErr = err
 }
 
 // leave takes the participant out of the room, with a last word in its attributes.
 func (c *Call) leave(s *seat, end *EndError) {
-	defer c.opts.Panics.Recover(panics.Call, c.log, nil)
 	farewell := c.farewell(end)
 	c.noteAttributes(farewell)
 	if s.room == nil {
@@ -59,7 +70,6 @@ func (c *Call) leave(s *seat, end *EndError) {
 }
 
 func (c *Call) disconnect() {
-	defer c.opts.Panics.Recover(panics.Call, c.log, nil)
 	if err := c.opts.Meta.Close(); err != nil {
 		c.log.Warn("connection to meta not closed cleanly", "error", err)
 	}

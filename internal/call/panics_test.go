@@ -43,6 +43,7 @@ func TestAPanicEndsTheCallAlone(t *testing.T) {
 				}
 				require.Equal(t, at.reason, ended(t, c))
 				<-c.Told()
+				require.Equal(t, step == "terminate", c.TerminateErr() != nil, "nobody knows whether Meta heard of it")
 				require.Equal(t, 1, s.count("close meta leg"))
 				require.Equal(t, 1, s.count("terminate"))
 				require.Equal(t, at.left, s.count("leave normal"))
@@ -50,6 +51,40 @@ func TestAPanicEndsTheCallAlone(t *testing.T) {
 			})
 		})
 	}
+}
+
+// breakingLeg cannot tell its statistics any more once it is broken.
+type breakingLeg struct {
+	metaLeg
+	broken *atomic.Bool
+}
+
+func (b breakingLeg) Network() call.Network {
+	if b.broken.Load() {
+		panic(errPanics)
+	}
+	return b.metaLeg.Network()
+}
+
+// What a call is told of, and what it tells of itself, keeps none of its ends from being taken down.
+func TestAPanicInStatisticsLeavesNothingOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, broken := newScript(), new(atomic.Bool)
+		close(s.connected)
+		c := begin(t, s, func(o *call.Options) { o.Meta = breakingLeg{metaLeg{s}, broken} })
+		<-c.Active()
+		broken.Store(true)
+		require.Panics(t, func() { c.Check(time.Now()) }) // the sweeper catches it
+		require.True(t, c.Answered(), "no lock is held")
+		c.End(call.ReasonBusinessHangup, nil)
+		require.Equal(t, call.ReasonBusinessHangup, ended(t, c))
+		require.NoError(t, c.TerminateErr())
+		for _, step := range []string{"terminate", "leave normal", "close meta leg"} {
+			require.Equal(t, 1, s.count(step), step)
+		}
+		state, _ := c.State()
+		require.Equal(t, call.StateEnded, state)
+	})
 }
 
 // caught sums up the panics of all places.

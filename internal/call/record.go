@@ -135,13 +135,15 @@ func (c *Call) seated(room RoomLeg) {
 
 // keep notes what the legs know at the end, before they are taken down. The end comes after all that they know of.
 func (c *Call) keep() {
-	l := c.legFacts()
-	c.mu.Lock()
-	c.last = &l
-	c.endedAt = time.Now()
-	at := c.endedAt
-	c.mu.Unlock()
-	c.markAt(StageEnded, at)
+	var l legFacts
+	defer func() { // it ends, too, if nothing can be told of it
+		at := time.Now()
+		c.mu.Lock()
+		c.last, c.endedAt = &l, at
+		c.mu.Unlock()
+		c.markAt(StageEnded, at)
+	}()
+	l = c.legFacts()
 }
 
 func (c *Call) legFacts() legFacts {

@@ -52,9 +52,8 @@ func (c *Call) report() {
 	if !activeAt.IsZero() {
 		talked = endedAt.Sub(activeAt)
 	}
-	heard := c.Heard()
 	if c.opts.Observer != nil {
-		c.opts.Observer.Ended(c.opts.Direction, end.Reason, talked)
+		c.guarded(func() { c.opts.Observer.Ended(c.opts.Direction, end.Reason, talked) })
 	}
 	stages := make([]any, 0, len(stageFacts))
 	for _, m := range c.Stages() {
@@ -64,8 +63,11 @@ func (c *Call) report() {
 		"reason", end.Reason.String(), "result", string(end.Reason.Result()),
 		"started", c.started, "duration", endedAt.Sub(c.started).Round(time.Millisecond), "talked", talked.Round(time.Millisecond), slog.Group("stagesMs", stages...),
 	}
-	attributes = append(attributes, heard.attributes()...)
-	attributes = append(attributes, c.opts.Meta.LogAttrs()...)
+	c.guarded(func() {
+		heard := c.Heard()
+		attributes = append(attributes, heard.attributes()...)
+	})
+	c.guarded(func() { attributes = append(attributes, c.opts.Meta.LogAttrs()...) })
 	if end.Err != nil {
 		attributes = append(attributes, "error", end.Err)
 	}
