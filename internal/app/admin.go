@@ -1,7 +1,6 @@
 package app
 
 import (
-	"context"
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
@@ -37,9 +36,12 @@ func (a *App) startServers(handler http.Handler, registry *prometheus.Registry) 
 		return err
 	}
 	a.onClose("servers", func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+		ctx, cancel := a.closing(shutdownTimeout, afterNode)
 		defer cancel()
-		return a.servers.Shutdown(ctx)
+		if closeErr := a.servers.Shutdown(ctx); closeErr != nil {
+			a.log.Warn("requests were cut off at the end", "error", closeErr) // no reason to fail at the end
+		}
+		return nil
 	})
 	return nil
 }

@@ -36,6 +36,11 @@ import (
 const (
 	hangUpTimeout   = 8 * time.Second
 	shutdownTimeout = 5 * time.Second
+	// closeTimeout is shared by all that is closed after hanging up. With hangUpTimeout it stays below the 30 s that a
+	// supervisor is told to wait.
+	closeTimeout = 18 * time.Second
+	// afterNode is what of it is kept for what is closed after the node and tells others of it.
+	afterNode = eventsTimeout + tracesTimeout
 )
 
 // Options are what comes from outside of the configuration.
@@ -68,6 +73,8 @@ type App struct {
 	askLiveKit func(context.Context) error
 	// closers take down what New built, last built first.
 	closers []closer
+	// closeBy is when all of them have to be done; zero before they begin.
+	closeBy time.Time
 }
 
 type closer struct {
@@ -133,7 +140,11 @@ func New(c Config, opts Options) (_ *App, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up the node: %w", err)
 	}
-	a.onClose("node", func() error { a.node.Close(); return nil })
+	a.onClose("node", func() error {
+		ctx, cancel := a.closing(closeTimeout, afterNode)
+		defer cancel()
+		return a.node.Close(ctx)
+	})
 	a.draining = newDraining(a.node, opts.Registry, a.log)
 
 	client, err := connectorpb.NewConnectorInternalClient(bus, a.tracer.ClientOptions()...)
@@ -186,6 +197,7 @@ func (a *App) Run(ctx context.Context, signals <-chan os.Signal) error {
 
 // close takes down in reverse order what New built.
 func (a *App) close() error {
+	a.closeBy = time.Now().Add(closeTimeout)
 	var errs []error
 	for _, c := range slices.Backward(a.closers) {
 		if err := c.close(); err != nil {
@@ -194,6 +206,15 @@ func (a *App) close() error {
 	}
 	a.closers = nil
 	return errors.Join(errs...)
+}
+
+// closing returns a context for closing one thing: at most for limit, and so that what comes later keeps its time.
+func (a *App) closing(limit, later time.Duration) (context.Context, context.CancelFunc) {
+	by := a.closeBy.Add(-later)
+	if at := time.Now().Add(limit); at.Before(by) {
+		by = at
+	}
+	return context.WithDeadline(context.Background(), by)
 }
 
 func (a *App) newGraph(reg prometheus.Registerer) (*whatsapp.Client, error) {

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -202,9 +203,9 @@ func (a *App) hangUp() error {
 	ctx, cancel := context.WithTimeout(context.Background(), hangUpTimeout)
 	defer cancel()
 	err := a.node.HangUpAll(ctx)
-	if err == nil {
-		return nil
+	if left, ok := errors.AsType[*node.LeftError](err); ok {
+		return fmt.Errorf("%d calls did not end within %v: Meta ends those that it was not told of when it hears no audio, look for %q in the log",
+			left.Calls, hangUpTimeout, "meta not told of the end")
 	}
-	return fmt.Errorf("%d calls did not end within %v: Meta ends those that it was not told of when it hears no audio, look for %q in the log",
-		a.node.Calls(), hangUpTimeout, "meta not told of the end")
+	return err
 }

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -31,7 +30,7 @@ func (a *App) newEvents(keys auth.KeyProvider, reg prometheus.Registerer) (node.
 		return nil, fmt.Errorf("set up the events: %w", err)
 	}
 	a.onClose("events", func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), eventsTimeout)
+		ctx, cancel := a.closing(eventsTimeout, tracesTimeout)
 		defer cancel()
 		n.Close(ctx) // what is lost it says itself: no reason to fail at the end
 		return nil

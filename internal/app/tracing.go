@@ -26,7 +26,7 @@ func (a *App) startTracing() error {
 	}
 	a.tracer = exporter.Tracer()
 	a.onClose("tracing", func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), tracesTimeout)
+		ctx, cancel := a.closing(tracesTimeout, 0)
 		defer cancel()
 		if closeErr := exporter.Close(ctx); closeErr != nil {
 			a.log.Warn("the last traces are lost", "error", closeErr) // no reason to fail at the end

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -51,7 +50,7 @@ func (a *App) withWebhook(
 		return nil, err
 	}
 	a.onClose("webhook gateway", func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+		ctx, cancel := a.closing(shutdownTimeout, afterNode)
 		defer cancel()
 		if closeErr := gateway.Close(ctx); closeErr != nil {
 			a.log.Warn("webhooks are left", "error", closeErr) // no reason to fail at the end

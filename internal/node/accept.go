@@ -51,6 +51,11 @@ func (n *Node) accept(
 	if err != nil {
 		return nil, unanswered(err)
 	}
+	defer func() {
+		if !made {
+			_ = leg.Close() // only a mistake leads here, which is told of
+		}
+	}()
 	e := n.inbound(ctx, req, r, w, metaLeg{leg}, answer)
 	e.slot, made = slot, true
 	n.run(e)
@@ -91,7 +96,11 @@ func (n *Node) inbound(
 	}
 	e := &entry{apiKey: req.GetApiKey(), creds: creds, room: p.room, who: p, rule: plan.GetRule()}
 	e.trace = n.trace(ctx, call.Inbound, id)
-	log := n.callLog(e.trace, leg, call.Inbound, id, p, plan.GetUserNumber(), plan.GetUserId())
+	name := p.name // the application's: it may be the user's
+	if plan != nil {
+		name = plan.GetUserName() // the rule's name may be any word
+	}
+	log := n.callLog(e.trace, leg, call.Inbound, id, p, plan.GetUserNumber(), plan.GetUserId(), name)
 	e.call = call.New(e.trace.ctx, call.Options{
 		ID: id, Direction: call.Inbound, Meta: leg, Pacer: n.opts.Pacer, Audio: w.audio, Keys: n.opts.Keys, Timeouts: planned(n.opts.Timeouts, plan),
 		Graph: graph{

@@ -1,11 +1,13 @@
 package node
 
 import (
+	"log/slog"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/livekit-connector/livekit-connector/internal/call"
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/internal/roomleg"
 	"github.com/livekit-connector/livekit-connector/media"
 )
@@ -29,6 +31,8 @@ type audioMetrics struct {
 	drift    prometheus.Histogram
 	refused  *prometheus.CounterVec
 	findings *prometheus.CounterVec
+	panics   *panics.Counter
+	log      *slog.Logger
 
 	mu sync.Mutex // guards what follows
 	// live are the calls whose audio is not in past yet.
@@ -56,7 +60,7 @@ const (
 	packetsOut = "tx"
 )
 
-func newAudioMetrics(reg prometheus.Registerer) *audioMetrics {
+func newAudioMetrics(reg prometheus.Registerer, caught *panics.Counter, log *slog.Logger) *audioMetrics {
 	const namespace = "livekit_connector"
 	histogram := func(name, help string, buckets []float64) *prometheus.HistogramVec {
 		return prometheus.NewHistogramVec(
@@ -64,7 +68,7 @@ func newAudioMetrics(reg prometheus.Registerer) *audioMetrics {
 	}
 	times := []float64{.001, .002, .005, .01, .02, .03, .05, .075, .1, .15, .2, .3, .5, 1}
 	m := &audioMetrics{
-		sums: audioSums(), live: make(map[*call.Call]struct{}),
+		sums: audioSums(), live: make(map[*call.Call]struct{}), panics: caught, log: log,
 		mos: histogram("call_mos", "Estimated mean opinion score of answered calls (E-model, ITU-T G.107), 1 to 4.41.",
 			[]float64{1.5, 2, 2.5, 3, 3.25, 3.5, 3.75, 4, 4.2, 4.3, 4.4}),
 		loss: histogram("call_loss_ratio", "Share of the audio of answered calls that was lost or made up.",
@@ -123,17 +127,23 @@ func (m *audioMetrics) started(c *call.Call) {
 
 // ended keeps what a call counted; its audio is over.
 func (m *audioMetrics) ended(c *call.Call) {
-	h := c.Heard()
+	h := m.settle(c)
+	if c.Answered() {
+		m.judge(c, &h)
+	}
+}
+
+// settle moves a call from the live ones to the past. After a mistake in its statistics it is in neither.
+func (m *audioMetrics) settle(c *call.Call) call.Heard {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	delete(m.live, c)
+	h := c.Heard()
 	for i := range m.sums {
 		m.past[i] += m.sums[i].of(&h)
 	}
 	m.delayed.add(&h)
-	m.mu.Unlock()
-	if c.Answered() {
-		m.judge(c, &h)
-	}
+	return h
 }
 
 // judge observes what is known of an answered call only when it is over.
@@ -190,32 +200,50 @@ func (m *audioMetrics) Describe(to chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (m *audioMetrics) Collect(to chan<- prometheus.Metric) {
-	m.mu.Lock()
-	now, added := append([]float64(nil), m.past...), m.delayed
-	var mixing, relaying int
-	for c := range m.live {
-		h := c.Heard()
-		added.add(&h)
-		switch {
-		case !c.Answered():
-		case h.Mixing:
-			mixing++
-		default:
-			relaying++
-		}
-		for i := range m.sums {
-			now[i] += m.sums[i].of(&h)
-		}
-	}
-	for i, value := range now {
-		m.shown[i] = max(m.shown[i], value)
-	}
-	copy(now, m.shown)
-	m.mu.Unlock()
-	for i, value := range now {
+	s := m.sumUp()
+	for i, value := range s.counters {
 		to <- prometheus.MustNewConstMetric(m.sums[i].desc, prometheus.CounterValue, value, m.sums[i].labels...)
 	}
-	added.collect(to)
-	to <- prometheus.MustNewConstMetric(modeDesc, prometheus.GaugeValue, float64(relaying), modeRelay)
-	to <- prometheus.MustNewConstMetric(modeDesc, prometheus.GaugeValue, float64(mixing), modeMix)
+	s.delayed.collect(to)
+	to <- prometheus.MustNewConstMetric(modeDesc, prometheus.GaugeValue, float64(s.relaying), modeRelay)
+	to <- prometheus.MustNewConstMetric(modeDesc, prometheus.GaugeValue, float64(s.mixing), modeMix)
+}
+
+// audioTotals are what Collect shows.
+type audioTotals struct {
+	counters         []float64 // as audioMetrics.sums
+	delayed          delays
+	mixing, relaying int // answered calls
+}
+
+func (m *audioMetrics) sumUp() audioTotals {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := audioTotals{counters: append([]float64(nil), m.past...), delayed: m.delayed}
+	for c := range m.live {
+		m.addLocked(&s, c)
+	}
+	for i, value := range s.counters {
+		m.shown[i] = max(m.shown[i], value)
+	}
+	copy(s.counters, m.shown)
+	return s
+}
+
+// addLocked adds what a live call counted. One whose statistics cannot be told for a mistake in them counts no longer: whoever
+// scrapes runs this on a goroutine of its own, where a panic would end the process and everybody's calls.
+func (m *audioMetrics) addLocked(s *audioTotals, c *call.Call) {
+	defer m.panics.Recover(panics.Call, m.log, func() { delete(m.live, c) })
+	h := c.Heard()
+	switch {
+	case !c.Answered():
+	case h.Mixing:
+		s.mixing++
+	default:
+		s.relaying++
+	}
+	s.delayed.add(&h)
+	for i := range m.sums {
+		s.counters[i] += m.sums[i].of(&h)
+	}
 }

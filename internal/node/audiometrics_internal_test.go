@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -47,7 +48,7 @@ func TestAudioMetricsSumUpAllCallsAndNeverFall(t *testing.T) {
 	pacer := media.NewPacer(1)
 	defer pacer.Close()
 	reg := prometheus.NewPedanticRegistry()
-	m := newMetrics(reg, pacer)
+	m := newMetrics(&Options{Registerer: reg, Pacer: pacer, Logger: slog.New(slog.DiscardHandler)})
 	newCall := func() (*call.Call, *quiet) {
 		q := &quiet{done: make(chan struct{})}
 		c := call.New(t.Context(), call.Options{

@@ -13,6 +13,7 @@ import (
 
 	"github.com/livekit-connector/livekit-connector/internal/admission"
 	"github.com/livekit-connector/livekit-connector/internal/call"
+	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
 )
@@ -46,17 +47,17 @@ func (n *Node) dial(
 	defer identified()
 	leg, offer, err := n.opts.Meta.Offer(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("make an offer: %w", err)
+		// Nothing of the user's is in it: for want of a UDP port, for instance, this node can begin no call now.
+		return nil, psrpc.NewError(psrpc.ResourceExhausted, fmt.Errorf("make an offer: %w", err))
 	}
 	graphCtx, cancel := until(ctx, req)
 	defer cancel()
-	id, err := n.place(graphCtx, r, w, offer)
+	e, err := n.offer(graphCtx, req, r, w, metaLeg{leg}, offer)
 	if err != nil {
-		return nil, errors.Join(err, leg.Close())
+		return nil, err
 	}
-	e := n.outbound(ctx, req, r, w, metaLeg{leg}, id)
 	e.slot, placed = slot, true
-	if err := n.table.reserve(id); err != nil {
+	if err := n.table.reserve(e.call.ID()); err != nil {
 		return nil, n.abandon(e, err)
 	}
 	n.run(e)
@@ -67,7 +68,38 @@ func (n *Node) dial(
 	case <-e.call.Ending():
 		return nil, &setupError{end: e.call.Err()}
 	}
-	return &connectorpb.StartCallResponse{CallId: id, RoomName: e.room}, nil
+	return &connectorpb.StartCallResponse{CallId: e.call.ID(), RoomName: e.room}, nil
+}
+
+// offer has Meta place a call and makes it. After an error the leg is closed, and after a mistake in making a call that Meta has
+// placed Meta is told of its end: nobody else would.
+func (n *Node) offer(
+	ctx context.Context, req *connectorpb.StartCallRequest, r *livekit.DialWhatsAppCallRequest, w wishes, leg metaLeg, offer string,
+) (e *entry, err error) {
+	var id string
+	defer n.opts.Panics.Recover(panics.Bus, n.log, func() {
+		broken := &panics.Error{Place: panics.Bus}
+		err = &setupError{end: &call.EndError{Reason: call.ReasonInternal, Err: errors.Join(broken, n.unmake(ctx, leg, credentialsOf(r), id))}}
+	})
+	if id, err = n.place(ctx, r, w, offer); err != nil {
+		return nil, errors.Join(err, leg.Close())
+	}
+	return n.outbound(ctx, req, r, w, leg, id), nil
+}
+
+// unmake takes back a call that has no goroutine to do so; id is empty if Meta gave it none.
+func (n *Node) unmake(ctx context.Context, leg metaLeg, creds whatsapp.Credentials, id string) error {
+	closed := leg.Close()
+	if id == "" {
+		return closed
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	err := n.opts.Graph.Terminate(ctx, creds, id)
+	if err != nil {
+		n.log.Error("meta not told of the end", "callID", id, "reason", call.ReasonInternal.String(), "error", err)
+	}
+	return errors.Join(closed, err)
 }
 
 // reachable fails if a call that is placed now could not join its room.
@@ -121,7 +153,7 @@ func (n *Node) outbound(
 	}
 	e := &entry{apiKey: req.GetApiKey(), creds: creds, room: p.room, who: p, rule: plan.GetRule()}
 	e.trace = n.trace(ctx, call.Outbound, id)
-	log := n.callLog(e.trace, leg, call.Outbound, id, p, r.GetWhatsappToPhoneNumber(), w.recipient)
+	log := n.callLog(e.trace, leg, call.Outbound, id, p, r.GetWhatsappToPhoneNumber(), w.recipient, p.name)
 	e.call = call.New(e.trace.ctx, call.Options{
 		ID: id, Direction: call.Outbound, Meta: leg, Pacer: n.opts.Pacer, Audio: w.audio, Keys: n.opts.Keys, Timeouts: timeouts,
 		Graph: graph{client: n.opts.Graph, creds: creds, callID: id}, StatusesSeen: n.statusesSeen(creds.PhoneNumberID),

@@ -3,13 +3,18 @@ package node
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/livekit/psrpc"
 	"github.com/stretchr/testify/require"
+
+	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
 )
 
 func TestNodeTakesCallsAgainUntilItHangsUp(t *testing.T) {
@@ -42,6 +47,68 @@ func TestHangUpIsGivenUpInTime(t *testing.T) {
 	require.ErrorIs(t, s.HangUpAll(ctx), context.Canceled)
 	require.NoError(t, s.WaitEmpty(wait(t)))
 	require.Error(t, e.call.TerminateErr())
+}
+
+// A call whose ID another call holds is in no list, but it is hung up, counted and given up like any other.
+func TestAbandonedCallIsGivenUpInTimeToo(t *testing.T) {
+	s := newStandWith(t, func(o *Options) { o.Timeouts.Terminate = time.Hour })
+	require.NoError(t, s.table.admit())
+	require.NoError(t, s.table.reserve(dialledID))
+	s.on("terminate", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	_, err := s.StartCall(wait(t), dialRequest())
+	requireCode(t, psrpc.FailedPrecondition, err)
+	require.Equal(t, "connect", s.next(t))
+	require.Equal(t, "terminate", s.next(t))
+	ctx, cancel := context.WithCancel(wait(t))
+	cancel()
+	var left *LeftError
+	require.ErrorAs(t, s.HangUpAll(ctx), &left)
+	require.Equal(t, 2, left.Calls, "those that have given up by now, too")
+	s.table.drop(dialledID)
+	require.NoError(t, s.WaitEmpty(wait(t)))
+}
+
+// stuckWatcher takes an event of a call's end only once it may.
+type stuckWatcher struct{ may chan struct{} }
+
+func (w stuckWatcher) CallChanged(event string, _ *connectorpb.CallRecord) {
+	if event == EventEnded {
+		<-w.may
+	}
+}
+
+// lines are what was logged.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// A call that hangs must not keep the process from ending.
+func TestClosingDoesNotWaitForACallForEver(t *testing.T) {
+	stuck, log := stuckWatcher{may: make(chan struct{})}, new(lines)
+	s := newStandWith(t, func(o *Options) { o.Watcher, o.Logger = stuck, slog.New(slog.NewTextHandler(log, nil)) })
+	e := s.dialled(t)
+	ctx, cancel := context.WithCancel(wait(t))
+	cancel()
+	var left *LeftError
+	require.ErrorAs(t, s.Close(ctx), &left)
+	require.Equal(t, 1, left.Calls)
+	require.Contains(t, log.String(), `msg="call left at the end" nodeID=test callID=`+e.call.ID())
+	s.closing = make(chan struct{}) // the stand closes its node too
+	close(stuck.may)
+	require.NoError(t, s.WaitEmpty(wait(t)))
 }
 
 // A user's phone must not ring for a call that has no room to go to.

@@ -20,8 +20,9 @@ type metrics struct {
 	audio     *audioMetrics
 }
 
-func newMetrics(reg prometheus.Registerer, pacer *media.Pacer) *metrics {
+func newMetrics(o *Options) *metrics {
 	const namespace = "livekit_connector"
+	reg := o.Registerer
 	m := &metrics{
 		active: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "calls_active", Help: "Calls held now, from their request to the end of their teardown.",
@@ -44,8 +45,8 @@ func newMetrics(reg prometheus.Registerer, pacer *media.Pacer) *metrics {
 			Namespace: namespace, Name: "node_available", Help: "1 while the node takes calls, 0 while it drains.",
 		}),
 	}
-	m.audio = newAudioMetrics(reg)
-	registerClock(reg, pacer)
+	m.audio = newAudioMetrics(reg, o.Panics, o.Logger)
+	registerClock(reg, o.Pacer)
 	reg.MustRegister(m.active, m.total, m.duration, m.setup, m.reaped, m.available)
 	for _, d := range call.Directions {
 		m.active.WithLabelValues(d.String())

@@ -109,7 +109,7 @@ func New(opts Options) (*Node, error) {
 	n := &Node{
 		opts:    opts,
 		log:     opts.Logger.With("nodeID", opts.ID),
-		metrics: newMetrics(opts.Registerer, opts.Pacer),
+		metrics: newMetrics(&opts),
 		table:   newTable(),
 		dials:   newDialMemory(),
 		history: newHistory(opts.History),
@@ -227,13 +227,14 @@ func (n *Node) join(apiKey string, p participant, log *slog.Logger) func(context
 	}
 }
 
-// run gives a call its goroutine, and takes it out of the table when it is over.
+// run makes a call known and gives it its goroutine, which takes it out of the table when it is over. All that a mistake could
+// be made in happens there: then the call's place is given back.
 func (n *Node) run(e *entry) {
 	id := e.call.ID()
-	n.metrics.started(e.call)
 	n.table.put(id, e)
-	n.created(e)
 	n.tasks.Go(func() {
+		n.guarded(func() { n.metrics.started(e.call) })
+		n.guarded(func() { n.created(e) })
 		n.live(e)
 		e.slot.Release()
 		if e.untold() && !e.call.PreAccepted() {
@@ -246,11 +247,16 @@ func (n *Node) run(e *entry) {
 
 // live is a call's life and the account of it. The call's place in the table is given back whatever happens.
 func (n *Node) live(e *entry) {
+	n.guarded(func() { _ = e.call.Run() }) // the reason is reported by the call
+	n.guarded(func() { n.over(e) })
+	n.guarded(func() { n.metrics.audio.ended(e.call) })
+	n.guarded(func() { n.endTrace(e) })
+}
+
+// guarded takes one step of a call's life or of the account of it. A mistake in it costs nothing but that step.
+func (n *Node) guarded(step func()) {
 	defer n.opts.Panics.Recover(panics.Call, n.log, nil)
-	defer n.endTrace(e)
-	_ = e.call.Run() // the reason is reported by the call
-	n.over(e)
-	n.metrics.audio.ended(e.call)
+	step()
 }
 
 // recoverRequest answers for a handler that panics. Nothing of the panic goes over the bus.
@@ -263,15 +269,15 @@ func (n *Node) recoverRequest(
 
 // abandon ends a call that Meta took under an ID that the table cannot hold for it.
 func (n *Node) abandon(e *entry, err error) error {
-	n.metrics.started(e.call)
 	e.call.End(call.ReasonShutdown, err)
+	n.table.abandon(e)
 	n.tasks.Go(func() {
-		defer n.table.free()
-		defer e.slot.Release()
-		defer n.opts.Panics.Recover(panics.Call, n.log, nil)
-		defer n.endTrace(e)
-		_ = e.call.Run()
-		n.metrics.audio.ended(e.call)
+		n.guarded(func() { n.metrics.started(e.call) })
+		n.guarded(func() { _ = e.call.Run() })
+		n.guarded(func() { n.metrics.audio.ended(e.call) })
+		n.guarded(func() { n.endTrace(e) })
+		e.slot.Release()
+		n.table.forget(e)
 	})
 	return &setupError{end: err}
 }

@@ -67,7 +67,7 @@ func TestCallThatIsBeingDialledIsHungUpToo(t *testing.T) {
 	}{
 		{"hanging up", func(s *stand) { _ = s.HangUpAll(context.Background()) }},
 		{"closing", func(s *stand) {
-			s.Close()
+			_ = s.Close(context.Background())
 			s.closing = make(chan struct{}) // the stand closes its node too
 		}},
 	}

@@ -21,8 +21,9 @@ func (n *Node) sweep() {
 		case <-n.closing:
 			return
 		case now := <-t.C:
-			n.sweepOnce(now, stuck)
-			n.swept.beat()
+			if n.sweepOnce(now, stuck) {
+				n.swept.beat()
+			}
 		}
 	}
 }
@@ -41,31 +42,14 @@ func (h *heartbeat) start()             { h.born = time.Now() }
 func (h *heartbeat) beat()              { h.last.Store(int64(time.Since(h.born))) }
 func (h *heartbeat) ago() time.Duration { return time.Since(h.born) - time.Duration(h.last.Load()) }
 
-// sweepOnce ends what is left behind. A call that already ends and does not get through with it cannot be ended again:
-// that is said once and counted.
-func (n *Node) sweepOnce(now time.Time, stuck map[*call.Call]bool) {
-	defer n.opts.Panics.Recover(panics.Sweeper, n.log, nil) // the next round sees the others
+// sweepOnce ends what is left behind. It reports whether it got through: a mistake in one call keeps it from no other.
+func (n *Node) sweepOnce(now time.Time, stuck map[*call.Call]bool) (through bool) {
+	defer n.opts.Panics.Recover(panics.Sweeper, n.log, nil)
 	n.table.expire(now)
 	n.history.expire(now)
 	n.opts.Gate.Sample(now)
 	for _, e := range n.table.all() {
-		if e.call.Answered() {
-			e.slot.SetMode(modeNow(e.call), now)
-		}
-		r, ok := e.call.Check(now)
-		if !ok {
-			continue
-		}
-		if e.call.Err() == nil {
-			n.log.Warn("call left behind", "callID", e.call.ID(), "reason", r.String())
-			e.call.End(r, nil)
-			continue
-		}
-		if !stuck[e.call] {
-			stuck[e.call] = true
-			n.metrics.reaped.WithLabelValues(call.ReasonStuck.String()).Inc()
-			n.log.Error("call does not end", "callID", e.call.ID(), "error", e.call.Err())
-		}
+		n.check(e, now, stuck)
 	}
 	for c := range stuck {
 		select {
@@ -73,5 +57,31 @@ func (n *Node) sweepOnce(now time.Time, stuck map[*call.Call]bool) {
 			delete(stuck, c)
 		default:
 		}
+	}
+	return true
+}
+
+// check ends a call that was left behind. One that already ends and does not get through with it cannot be ended again: that is
+// said once and counted.
+func (n *Node) check(e *entry, now time.Time, stuck map[*call.Call]bool) {
+	defer n.opts.Panics.Recover(panics.Sweeper, n.log, func() { // nobody would look after it any more
+		e.call.End(call.ReasonInternal, &panics.Error{Place: panics.Sweeper})
+	})
+	if e.call.Answered() {
+		e.slot.SetMode(modeNow(e.call), now)
+	}
+	r, ok := e.call.Check(now)
+	if !ok {
+		return
+	}
+	if e.call.Err() == nil {
+		n.log.Warn("call left behind", "callID", e.call.ID(), "reason", r.String())
+		e.call.End(r, nil)
+		return
+	}
+	if !stuck[e.call] {
+		stuck[e.call] = true
+		n.metrics.reaped.WithLabelValues(call.ReasonStuck.String()).Inc()
+		n.log.Error("call does not end", "callID", e.call.ID(), "error", e.call.Err())
 	}
 }

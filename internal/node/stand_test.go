@@ -79,7 +79,11 @@ func newStandWith(t *testing.T, change func(*Options)) *stand {
 	change(&options)
 	s.Node, err = New(options)
 	require.NoError(t, err)
-	t.Cleanup(s.Close)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		require.NoError(t, s.Close(ctx))
+	})
 	return s
 }
 

@@ -69,6 +69,8 @@ type table struct {
 	making map[string]chan struct{}
 	// lingering holds calls that are over, for those who say so.
 	lingering map[string]lingerer
+	// abandoned are calls whose ID another call holds. Nobody can steer them, but who hangs up all has to find them.
+	abandoned map[*entry]struct{}
 	// ended maps the ID of an ended call to when that was; order is the same, oldest first.
 	ended map[string]time.Time
 	order []string
@@ -87,6 +89,7 @@ func newTable() *table {
 		live:      make(map[string]*entry),
 		making:    make(map[string]chan struct{}),
 		lingering: make(map[string]lingerer),
+		abandoned: make(map[*entry]struct{}),
 		ended:     make(map[string]time.Time),
 		dialing:   make(map[chan struct{}]struct{}),
 	}
@@ -147,6 +150,21 @@ func (t *table) drop(id string) {
 	defer t.mu.Unlock()
 	delete(t.live, id)
 	t.madeLocked(id)
+	t.freeLocked()
+}
+
+// abandon notes a call without an ID of its own, which keeps its slot until forget.
+func (t *table) abandon(e *entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.abandoned[e] = struct{}{}
+}
+
+// forget drops a call that was abandoned, and frees its slot.
+func (t *table) forget(e *entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.abandoned, e)
 	t.freeLocked()
 }
 
@@ -277,6 +295,17 @@ func (t *table) all() []*entry {
 		if e != nil {
 			calls = append(calls, e)
 		}
+	}
+	return calls
+}
+
+// everyone returns the live calls and those that were abandoned.
+func (t *table) everyone() []*entry {
+	calls := t.all()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for e := range t.abandoned {
+		calls = append(calls, e)
 	}
 	return calls
 }

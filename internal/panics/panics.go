@@ -31,7 +31,7 @@ const (
 	Bus     Place = "bus"     // a request to a node
 	Call    Place = "call"    // a call's own goroutines: the call is ended
 	Audio   Place = "audio"   // a packet or a frame of a call: the call is ended
-	Sweeper Place = "sweeper" // one round of looking for calls that were left behind
+	Sweeper Place = "sweeper" // looking for calls that were left behind: the call that was looked at is ended
 	Probe   Place = "probe"   // a check of a probe, which fails
 )
 
