@@ -86,7 +86,7 @@ type Limits struct {
 	// by API key and by phone number ID, say otherwise.
 	PerKey, PerNumber int
 	ByKey, ByNumber   map[string]int
-	// Files bounds all calls as well: so many there are file descriptors for, as CallsByFiles says.
+	// Files bounds all calls as well: so many there are file descriptors for, as ShareFiles says.
 	Files int
 	// CPU and Memory are shares of what there is that calls may bring the node to, 0 to 1.
 	CPU, Memory float64

@@ -346,7 +346,7 @@ func TestMetrics(t *testing.T) {
 		"admission_refused_total,max_active_calls": 1, "admission_refused_total,calls_per_key": 0,
 		"admission_refused_total,calls_per_number": 0, "admission_refused_total,cpu": 0, "admission_refused_total,memory": 0,
 		"admission_refused_total,open_files": 0,
-		"capacity_used_ratio,calls":          1, "capacity_used_ratio,cpu": 0.005,
+		"capacity_used_ratio,calls":          1, "capacity_used_ratio,files": 0, "capacity_used_ratio,cpu": 0.005,
 		"capacity_cpu_cores": 2, "capacity_memory_bytes": 1e9, "capacity_calls": 2,
 		"call_cost_cores,relay": 0.005, "call_cost_cores,mix": 0.0186,
 	}, got)

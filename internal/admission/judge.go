@@ -33,11 +33,14 @@ func (r Resource) over(more float64) bool {
 
 // Load is what a node has taken.
 type Load struct {
-	Calls, CPU, Memory Resource
+	// Files are counted in calls, of which there are descriptors for so many.
+	Calls, Files, CPU, Memory Resource
 }
 
 // Ratio is how full the node is: 1 or more says that it takes no more calls.
-func (l Load) Ratio() float64 { return max(l.Calls.ratio(), l.CPU.ratio(), l.Memory.ratio()) }
+func (l Load) Ratio() float64 {
+	return max(l.Calls.ratio(), l.Files.ratio(), l.CPU.ratio(), l.Memory.ratio())
+}
 
 // Load is the node's. It is no promise: others may ask in the meantime.
 func (g *Gate) Load() Load {
@@ -57,6 +60,7 @@ func (g *Gate) loadLocked() Load {
 	cores, memory := g.window.cores(), g.window.memory()
 	return Load{
 		Calls: Resource{Used: float64(g.calls), Limit: float64(g.limits.Calls), Total: float64(g.limits.Calls)},
+		Files: Resource{Used: float64(g.calls), Limit: float64(g.limits.Files), Total: float64(g.limits.Files)},
 		CPU: Resource{
 			Used:  max(expected.CPU, cores+unseen.CPU),
 			Limit: g.limits.CPU * g.capacity.Cores, Total: g.capacity.Cores,

@@ -42,6 +42,7 @@ func (g *Gate) Collect(to chan<- prometheus.Metric) {
 	}
 	l := g.Load()
 	gauge(usedDesc, l.Calls.ratio(), "calls")
+	gauge(usedDesc, l.Files.ratio(), "files")
 	gauge(usedDesc, l.CPU.ratio(), "cpu")
 	gauge(usedDesc, l.Memory.ratio(), "memory")
 	gauge(coresDesc, l.CPU.Total)

@@ -28,7 +28,7 @@ type Config struct {
 
 	Port             int      `yaml:"port" group:"HTTP" help:"Port of the API (livekit.Connector over Twirp). 0 takes any free port."`
 	BindAddresses    []string `yaml:"bind_addresses" help:"IP addresses to listen on, for every port but the admin one. Empty means all."`
-	HealthPort       int      `yaml:"health_port" help:"A further port of /livez, /readyz and /startupz, which the API's and the admin port answer in any case. 0 means none."`
+	HealthPort       int      `yaml:"health_port" help:"A further port of /livez, /readyz and /startupz, which the API's and the admin port answer in any case. It holds 50 connections of its own, however full the API's port is. 0 means none."`
 	PrometheusPort   int      `yaml:"prometheus_port" help:"A port of its own for /metrics, for scrapers on other machines; the API's port serves it there. 0 means that only the admin port has it."`
 	ProxyLiveKit     bool     `yaml:"proxy_livekit" help:"Pass every request that is not for the connector on to livekit-server, WebSockets too, so that one LIVEKIT_URL serves SDKs, agents and calls."`
 	AllowEmptyGrants bool     `yaml:"allow_empty_grants" help:"Accept Connect and Disconnect with a token that grants nothing: several LiveKit SDKs send such tokens."`

@@ -5,14 +5,15 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/livekit-connector/livekit-connector/internal/admission"
 	"github.com/livekit-connector/livekit-connector/internal/attempts"
 )
 
 // HTTPConfig bounds what strangers can ask of the API's port.
 type HTTPConfig struct {
 	TrustedProxies           []string `yaml:"trusted_proxies" group:"HTTP limits" help:"Addresses or networks of reverse proxies before the API's port, such as 10.0.0.0/8. What they say in X-Forwarded-For is the client's address for the limits below and in the log. Empty believes nobody."`
-	MaxConnections           int      `yaml:"max_connections" help:"Connections that the API's port holds at once, proxied WebSockets among them; more are closed at once. 0 means no limit."`
-	MaxConnectionsPerAddress int      `yaml:"max_connections_per_address" help:"The same for one client address. Trusted proxies and this machine are not counted. 0 means no limit."`
+	MaxConnections           int      `yaml:"max_connections" help:"Connections that the API's port holds at once, proxied WebSockets among them; more are closed at once, those of probes too, for which there is health_port. It is lowered to a quarter of the open files that the process may have, so that calls have theirs; 0 means as many."`
+	MaxConnectionsPerAddress int      `yaml:"max_connections_per_address" help:"The same for one client address, or an IPv6 /64. Trusted proxies and this machine are not counted. 0 means no limit."`
 	MaxFailures              int      `yaml:"max_failures" help:"Requests a minute with a wrong token or signature from one address; then it is answered 429. What is properly signed is never limited. 0 means no limit."`
 	MaxFailuresTotal         int      `yaml:"max_failures_total" help:"The same from all addresses together. 0 means no limit."`
 }
@@ -35,6 +36,15 @@ func (v *validation) http(c *HTTPConfig) {
 	v.within("http.max_connections_per_address", c.MaxConnectionsPerAddress, 0, 1_000_000)
 	v.within("http.max_failures", c.MaxFailures, 0, 1_000_000)
 	v.within("http.max_failures_total", c.MaxFailuresTotal, 0, 1_000_000)
+}
+
+// connections are those that the API's port may hold. One that is proxied has another at LiveKit.
+func (c *Config) connections() admission.Connections {
+	wanted := admission.Connections{Max: c.HTTP.MaxConnections, Files: 1}
+	if c.ProxyLiveKit {
+		wanted.Files++
+	}
+	return wanted
 }
 
 // proxies are those that are trusted.

@@ -68,7 +68,7 @@ func (a *App) newGate(reg prometheus.Registerer) (*admission.Gate, error) {
 		Limits: admission.Limits{
 			Calls: a.config.MaxActiveCalls, CPU: l.MaxCPUUtilization, Memory: l.MaxMemoryUtilization,
 			PerKey: l.CallsPerKey, ByKey: l.CallsByKey, PerNumber: l.CallsPerNumber, ByNumber: l.CallsByNumber,
-			Files: admission.CallsByFiles(),
+			Files: a.shareFiles(),
 		},
 		Registerer: reg, Logger: log,
 	}
@@ -93,6 +93,19 @@ func (a *App) newGate(reg prometheus.Registerer) (*admission.Gate, error) {
 		"memoryMiB", int(o.Capacity.Memory)>>20, "memoryFrom", o.Capacity.MemoryFrom,
 		"relayCost", o.Costs.Relay.CPU, "mixCost", o.Costs.Mix.CPU, "maxActiveCalls", a.config.MaxActiveCalls)
 	return gate, nil
+}
+
+// shareFiles has the connections of the API's port leave file descriptors for calls, and returns how many calls there are
+// descriptors for; zero if nobody knows.
+func (a *App) shareFiles() (calls int) {
+	wanted := a.config.connections()
+	connections, calls := admission.ShareFiles(wanted)
+	if connections < wanted.Max {
+		a.log.Warn("http.max_connections is lowered so that calls have file descriptors: raise the process's limit of open files "+
+			"(LimitNOFILE=, --ulimit nofile=, ulimit -n)", "configured", wanted.Max, "connections", connections, "calls", calls)
+	}
+	a.config.HTTP.MaxConnections = connections
+	return calls
 }
 
 // costs are the configured ones, and for what is not configured those that this machine's speed lets expect.

@@ -21,7 +21,7 @@ type connections struct {
 
 	mu        sync.Mutex // guards the following fields
 	count     int
-	byAddress map[netip.Addr]int
+	byAddress map[netip.Addr]int // by what clientOf returns
 }
 
 // Why a connection was closed at once.
@@ -30,7 +30,7 @@ const (
 	refusedAddress = "address"
 )
 
-// newConnections returns the bounds of the API's port.
+// newConnections returns the bounds of the API's port, or with a nil reg those of another, of which nothing is told.
 func newConnections(c *HTTPConfig, reg prometheus.Registerer) *connections {
 	b := &connections{
 		total: c.MaxConnections, perAddress: c.MaxConnectionsPerAddress, byAddress: make(map[netip.Addr]int),
@@ -56,14 +56,15 @@ func newConnections(c *HTTPConfig, reg prometheus.Registerer) *connections {
 func (b *connections) admit(addr netip.Addr) (limit string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	client := clientOf(addr)
 	switch {
 	case b.total > 0 && b.count >= b.total:
 		return refusedTotal
-	case b.perAddress > 0 && b.byAddress[addr] >= b.perAddress && !attempts.Within(b.spared, addr):
+	case b.perAddress > 0 && b.byAddress[client] >= b.perAddress && !attempts.Within(b.spared, addr):
 		return refusedAddress
 	}
 	b.count++
-	b.byAddress[addr]++
+	b.byAddress[client]++
 	b.open.Set(float64(b.count))
 	return ""
 }
@@ -72,10 +73,19 @@ func (b *connections) leave(addr netip.Addr) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.count--
-	if b.byAddress[addr]--; b.byAddress[addr] == 0 {
-		delete(b.byAddress, addr)
+	client := clientOf(addr)
+	if b.byAddress[client]--; b.byAddress[client] == 0 {
+		delete(b.byAddress, client)
 	}
 	b.open.Set(float64(b.count))
+}
+
+// clientOf is an address, or the IPv6 /64 that it is in, of which one customer has all.
+func clientOf(addr netip.Addr) netip.Addr {
+	if p, err := addr.Prefix(64); err == nil { // it fails for IPv4
+		return p.Addr()
+	}
+	return addr
 }
 
 // bounded is a listener whose connections count.

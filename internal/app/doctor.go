@@ -17,7 +17,7 @@ import (
 func (l *CommandLine) DoctorOptions(err error) (doctor.Options, error) {
 	c := &l.Config
 	o := doctor.Options{
-		Source: l.source(), RulesFile: c.RulesFile, MaxActiveCalls: c.MaxActiveCalls, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, Redact: logs.Mask,
+		Source: l.source(), RulesFile: c.RulesFile, MaxActiveCalls: c.MaxActiveCalls, Connections: c.connections(), CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, Redact: logs.Mask,
 		Limits: doctor.Limits{
 			MaxCPU: c.Limits.MaxCPUUtilization, MaxMemory: c.Limits.MaxMemoryUtilization,
 			CPUs: c.Limits.CPUs, RelayCost: c.Limits.RelayCost, MixCost: c.Limits.MixCost,

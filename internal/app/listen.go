@@ -43,6 +43,15 @@ type Served struct {
 	Logger *slog.Logger
 }
 
+// Bounds that nobody sets.
+const (
+	// maxBeside is how many connections a port holds that is for probes or metrics alone: a flood of the API's port leaves it
+	// alone, and one of its own leaves calls their file descriptors.
+	maxBeside = 50
+	// maxStreams is how many requests there may be at once on one connection that speaks HTTP/2.
+	maxStreams = 16
+)
+
 // StartServers opens every port of c. The API's port serves o.API and the probes, the operator's serves o.Admin.
 func StartServers(c *Config, o Served) (*Servers, error) {
 	muxes := map[int]*http.ServeMux{}
@@ -74,10 +83,11 @@ func StartServers(c *Config, o Served) (*Servers, error) {
 		return server, nil
 	}
 	bounds := newConnections(&c.HTTP, o.Registry)
+	beside := HTTPConfig{MaxConnections: maxBeside}
 	for _, number := range slices.Sorted(maps.Keys(muxes)) {
-		p := port{name: names[number], bind: c.BindAddresses, number: number, bounds: bounds, patience: defaultPatience()}
+		p := port{name: names[number], bind: c.BindAddresses, number: number, bounds: newConnections(&beside, nil), patience: defaultPatience()}
 		if number == c.Port {
-			p.tls = o.TLS
+			p.tls, p.bounds = o.TLS, bounds
 		}
 		server, err := listen(p, timed(muxes[number], p.patience))
 		if err != nil {
@@ -168,7 +178,8 @@ func (p *port) listen(h http.Handler, log *slog.Logger, failed chan<- error) (*H
 		fresh: make(map[net.Conn]struct{}),
 		server: &http.Server{
 			Handler:   h,
-			TLSConfig: p.tls,
+			TLSConfig: p.tls.Clone(), // net/http adds its protocols, and ports may share it
+			HTTP2:     &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 			// A slow client must not hold a connection for ever: see timed for the rest. No ReadTimeout, which would end
 			// the context of a request that takes longer to answer, and no WriteTimeout: what is proxied to LiveKit may
 			// be a WebSocket.

@@ -65,15 +65,22 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 	t.Run("does not read", func(t *testing.T) {
 		t.Parallel()
 		ended := make(chan error, 1)
-		conn := connect(t, serveOn(t, port{patience: soon()}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		p := defaultPatience() // the head is to be served, however late it is read
+		p.answer = soon().answer
+		conn := connect(t, serveOn(t, port{patience: p}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, err := io.Copy(w, endless{})
 			ended <- err
 		})))
 		_, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 		require.NoError(t, err)
-		var timeout net.Error
-		require.ErrorAs(t, <-ended, &timeout)
-		require.True(t, timeout.Timeout())
+		select {
+		case err = <-ended:
+			var timeout net.Error
+			require.ErrorAs(t, err, &timeout)
+			require.True(t, timeout.Timeout())
+		case <-time.After(time.Minute): // it only ends a test that hangs
+			t.Fatal("the answer waits for a client that does not read it")
+		}
 	})
 }
 
@@ -137,6 +144,12 @@ func TestConnectionsAreBoundedByAddress(t *testing.T) {
 	bounds.leave(stranger)
 	require.Empty(t, bounds.admit(stranger))
 	require.InDelta(t, 4, testutil.ToFloat64(bounds.open), 0)
+
+	require.Empty(t, bounds.admit(addressOf(t, "2001:db8:1:2::1")))
+	require.Equal(t, refusedAddress, bounds.admit(addressOf(t, "2001:db8:1:2:ffff::9")), "one customer has the whole /64")
+	require.Empty(t, bounds.admit(addressOf(t, "2001:db8:1:3::1")))
+	bounds.leave(addressOf(t, "2001:db8:1:2::1"))
+	require.Empty(t, bounds.admit(addressOf(t, "2001:db8:1:2:ffff::9")))
 }
 
 func addressOf(t *testing.T, text string) netip.Addr {

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/livekit-connector/livekit-connector/internal/admission"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 )
 
@@ -40,6 +41,8 @@ type Options struct {
 	CertFile, KeyFile string
 	// MaxActiveCalls is how many calls there can be at once; zero means that nobody said.
 	MaxActiveCalls int
+	// Connections are those that the API's port may hold.
+	Connections admission.Connections
 
 	// Limits are what calls may bring the process to; what is zero is not limited, or found out.
 	Limits Limits

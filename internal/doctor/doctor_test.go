@@ -156,8 +156,8 @@ func brokenMachine() []broken {
 			s.o.Ports[1].Addresses[0] = s.serve(other).Listener.Addr().String()
 		}, "ports", fail, "is taken by another program", "ss -ltnp"},
 		{"an address that this machine does not have", func(s *stand) { s.o.Ports[1].Addresses[0] = "203.0.113.7:8085" }, "ports", fail, "no address 203.0.113.7", "bind_addresses"},
-		{"too few descriptors", func(s *stand) { s.machine.Files = 256 }, "descriptors", fail, "256 open files are allowed; max_active_calls 50 may need 700", "LimitNOFILE"},
-		{"too few descriptors for an unknown number of calls", func(s *stand) { s.machine.Files, s.o.MaxActiveCalls = 256, 0 }, "descriptors", warn, "enough for about 5 calls", "LimitNOFILE"},
+		{"too few descriptors", func(s *stand) { s.machine.Files = 256 }, "descriptors", fail, "256 open files are allowed; max_active_calls 50 may need 934", "LimitNOFILE"},
+		{"too few descriptors for an unknown number of calls", func(s *stand) { s.machine.Files, s.o.MaxActiveCalls = 300, 0 }, "descriptors", warn, "enough for about 2 calls", "LimitNOFILE"},
 		{"a UDP range that is too narrow", func(s *stand) { s.o.RTC.PortMin, s.o.RTC.PortMax = 40_000, 40_009 }, "udp-ports", fail, "has 10 ports", "rtc.port_range_start"},
 		{"a UDP range that is used up", func(s *stand) { s.o.RTC.PortMin, s.o.RTC.PortMax, s.machine.UDPInUse = 40_000, 40_099, 100 }, "udp-ports", fail, "100 of them in use", "ss -lunp"},
 		{"too little memory", func(s *stand) { s.machine.Memory = 100e6 }, "capacity", warn, "max_active_calls is 50", "more CPU and memory"},

@@ -88,12 +88,8 @@ func (machine) capacity() (admission.Capacity, admission.Costs) {
 	return c, admission.DefaultCosts(found.Slowness)
 }
 
-// What calls need in descriptors.
-const (
-	filesPerCall = 10  // at most, measured
-	filesBeside  = 200 // ports, HTTP connections, logs
-	idleBytes    = 80e6
-)
+// idleBytes is what a connector without calls has in memory.
+const idleBytes = 80e6
 
 // descriptors compares the limit with what calls need.
 func (e *examination) descriptors(context.Context) []Line {
@@ -103,13 +99,10 @@ func (e *examination) descriptors(context.Context) []Line {
 	}
 	const remedy = "raise it: LimitNOFILE= (systemd), --ulimit nofile= (Docker), ulimit -n (shell)"
 	calls := e.o.MaxActiveCalls
-	enough := 0
-	if limit > filesBeside {
-		enough = int(min(limit-filesBeside, 1<<30) / filesPerCall)
-	}
+	_, enough := admission.ShareOf(limit, e.o.Connections)
 	switch {
 	case calls > 0 && calls > enough:
-		return one(failed(fmt.Sprintf("%d open files are allowed; max_active_calls %d may need %d", limit, calls, calls*filesPerCall+filesBeside), remedy))
+		return one(failed(fmt.Sprintf("%d open files are allowed; max_active_calls %d may need %d", limit, calls, admission.FilesFor(calls, e.o.Connections)), remedy))
 	case calls == 0 && enough < 100:
 		return one(doubtful(fmt.Sprintf("%d open files are allowed, enough for about %d calls", limit, enough), remedy))
 	default:

@@ -1,24 +1,38 @@
 package e2e_test
 
 import (
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
 
-// The process may have few file descriptors, as many shells and service managers have it by default. Calls that there are
-// none for are refused before anything is done for them, as by a node that is full; those that live go on, probes and metrics
-// answer, and when some have ended there is room again.
-func TestNodeWithFewDescriptorsRefusesAndRecovers(t *testing.T) {
+// newFrugal starts a connector that may have few file descriptors, as many shells and service managers have it by default:
+// 80 of 320 are for connections of strangers, 200 for what it needs itself, so there are calls for four.
+func newFrugal(t *testing.T) (*world, *process) {
+	t.Helper()
 	w := newMetaAlone(t)
 	path, err := binary()
 	require.NoError(t, err)
-	p := w.launch(exec.Command("sh", "-c", `ulimit -n 240; exec "$0"`, path), w.log)
+	p := w.launch(exec.Command("sh", "-c", `ulimit -n 320; exec "$0"`, path), w.log)
 	p.awaitStart()
 	w.url = p.url
+	return w, p
+}
+
+// Calls that there are no descriptors for are refused before anything is done for them, as by a node that is full; those that
+// live go on, probes and metrics answer, and when some have ended there is room again.
+func TestNodeWithFewDescriptorsRefusesAndRecovers(t *testing.T) {
+	w, p := newFrugal(t)
 	c := w.answeredBy(p, 4)
 	for range 3 {
 		call, err := c.meta.User("15557770001").Call(wait(t), numberID)
@@ -29,13 +43,10 @@ func TestNodeWithFewDescriptorsRefusesAndRecovers(t *testing.T) {
 		require.NoError(t, call.HangUp())
 		requireOver(t, call)
 	}
-	status, body := p.ask("/readyz")
-	require.Equal(t, http.StatusServiceUnavailable, status)
-	require.Contains(t, body, "LimitNOFILE", "it says why")
-	status, _ = p.ask("/livez")
-	require.Equal(t, http.StatusOK, status)
-	_, metrics := p.ask("/metrics")
-	require.Contains(t, metrics, `livekit_connector_admission_refused_total{limit="open_files"} 3`)
+	p.answers("/readyz", http.StatusServiceUnavailable, "LimitNOFILE") // it says why
+	p.answers("/livez", http.StatusOK)
+	p.answers("/metrics", http.StatusOK, `livekit_connector_admission_refused_total{limit="open_files"} 3`,
+		`livekit_connector_capacity_used_ratio{resource="files"} 1`)
 	goesOn(t, c.calls)
 
 	for _, call := range c.calls[1:] {
@@ -43,13 +54,70 @@ func TestNodeWithFewDescriptorsRefusesAndRecovers(t *testing.T) {
 		requireOver(t, call)
 	}
 	c.calls = c.calls[:1]
+	p.answers("/readyz", http.StatusOK)
+	c.callsGoOn()
+	p.signal(syscall.SIGTERM)
+	p.requireExit(0)
+}
+
+// Strangers open connections to the API's port, more than there are descriptors. Calls go on, the operator's port answers, and
+// a call that finds one free connection is answered.
+func TestNodeWithFewDescriptorsOutlivesStrangers(t *testing.T) {
+	w, p := newFrugal(t)
+	c := w.answeredBy(p, 3)
+	strangers := p.intrude(400)
+	require.Greater(t, len(strangers), 70) // the application has some connections
+	require.LessOrEqual(t, len(strangers), 80)
+	_, metrics := p.ask("/metrics")
+	require.NotContains(t, metrics, `livekit_connector_http_connections_refused_total{limit="total"} 0`)
+	goesOn(t, c.calls)
+	p.answers("/livez", http.StatusOK)
+	p.answers("/readyz", http.StatusOK)
+
+	const gone = 8 // for the application
+	for _, s := range strangers[:gone] {
+		require.NoError(t, s.Close())
+	}
 	until(t, func() string {
-		if status, body := p.ask("/readyz"); status != http.StatusOK {
-			return body
+		if n := p.connections(); n > 80-gone {
+			return fmt.Sprintf("%d connections", n)
 		}
 		return ""
 	})
 	c.callsGoOn()
+	require.NotContains(t, w.log.String(), "too many open files")
 	p.signal(syscall.SIGTERM)
 	p.requireExit(0)
+}
+
+// connections is how many the API's port holds.
+func (p *process) connections() int {
+	p.t.Helper()
+	_, metrics := p.ask("/metrics")
+	found := regexp.MustCompile(`(?m)^livekit_connector_http_connections (\d+)$`).FindStringSubmatch(metrics)
+	require.NotNil(p.t, found)
+	n, err := strconv.Atoi(found[1])
+	require.NoError(p.t, err)
+	return n
+}
+
+// intrude opens so many connections to the API's port, one after the other, and returns those that it could keep: something
+// was answered on them, and they may be used again.
+func (p *process) intrude(connections int) (kept []net.Conn) {
+	p.t.Helper()
+	for range connections {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
+		if err != nil {
+			continue // closed at once
+		}
+		require.NoError(p.t, conn.SetDeadline(time.Now().Add(patience)))
+		_, _ = io.WriteString(conn, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+		if _, err = conn.Read(make([]byte, 4096)); err != nil {
+			_ = conn.Close()
+			continue
+		}
+		p.t.Cleanup(func() { _ = conn.Close() })
+		kept = append(kept, conn)
+	}
+	return kept
 }

@@ -173,6 +173,23 @@ func (p *process) ask(path string) (status int, body string) {
 	return res.StatusCode, string(text)
 }
 
+// answers asks the admin port until it answers so; what /readyz says of LiveKit may take a while.
+func (p *process) answers(path string, status int, parts ...string) {
+	p.t.Helper()
+	until(p.t, func() string {
+		got, body := p.ask(path)
+		for _, part := range parts {
+			if !strings.Contains(body, part) {
+				return body
+			}
+		}
+		if got != status {
+			return body
+		}
+		return ""
+	})
+}
+
 // command runs the binary with a subcommand until it ends.
 func (p *process) command(ctx context.Context, args ...string) (code int, out string) {
 	p.t.Helper()

@@ -32,8 +32,7 @@ func (w *world) probe(path string) (int, string) {
 func TestFirstSignalDrainsAndSecondHangsUp(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, "service-drain", worldOptions{}, nil)
-	status, _ := s.probe("/readyz")
-	require.Equal(t, http.StatusOK, status)
+	s.awaitReady(http.StatusOK, `"livekit":{"ok":true`)
 
 	s.signals <- syscall.SIGTERM
 	for ctx := wait(t); s.app.w.app.Node() != nil && !s.app.w.app.Node().Draining(); {

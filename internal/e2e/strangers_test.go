@@ -89,11 +89,18 @@ func TestGatewayStrangersAtTheAPIsPort(t *testing.T) {
 		status, _ = ask(http.MethodPost, "/webhook", "", `{"object":"whatsapp_business_account"}`)
 		require.Equal(t, http.StatusUnauthorized, status)
 	}
-	status, answer := ask(http.MethodPost, "/twirp/livekit.Connector/DialWhatsAppCall", "guessed", "{}")
-	require.Equal(t, http.StatusTooManyRequests, status)
-	require.Contains(t, answer, `"code":"resource_exhausted"`)
-	status, _ = ask(http.MethodPost, "/webhook", "", "{}")
-	require.Equal(t, http.StatusTooManyRequests, status)
+	limited := func(path, token string) (answer string) { // one attempt in ten seconds is allowed still
+		until(t, func() string {
+			status, answer = ask(http.MethodPost, path, token, "{}")
+			if status != http.StatusTooManyRequests {
+				return answer
+			}
+			return ""
+		})
+		return answer
+	}
+	require.Contains(t, limited("/twirp/livekit.Connector/DialWhatsAppCall", "guessed"), `"code":"resource_exhausted"`)
+	limited("/webhook", "")
 	status, _ = ask(http.MethodGet, "/livez", "", "")
 	require.Equal(t, http.StatusOK, status)
 

@@ -146,7 +146,7 @@ func port() []Metric {
 
 func capacity() []Metric {
 	return []Metric{
-		{Name: "capacity_used_ratio", Kind: Gauge, Labels: Labels{"resource": {"calls", "cpu", "memory"}}},
+		{Name: "capacity_used_ratio", Kind: Gauge, Labels: Labels{"resource": {"calls", "files", "cpu", "memory"}}},
 		{Name: "capacity_calls", Kind: Gauge},
 		{Name: "capacity_cpu_cores", Kind: Gauge},
 		{Name: "capacity_memory_bytes", Kind: Gauge},
