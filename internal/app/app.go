@@ -23,6 +23,7 @@ import (
 	"github.com/livekit-connector/livekit-connector/internal/logs"
 	"github.com/livekit-connector/livekit-connector/internal/metaleg"
 	"github.com/livekit-connector/livekit-connector/internal/node"
+	"github.com/livekit-connector/livekit-connector/internal/outbound"
 	"github.com/livekit-connector/livekit-connector/internal/panics"
 	"github.com/livekit-connector/livekit-connector/internal/rules"
 	"github.com/livekit-connector/livekit-connector/internal/tracing"
@@ -222,6 +223,7 @@ func (a *App) newGraph(reg prometheus.Registerer) (*whatsapp.Client, error) {
 	client, err := whatsapp.NewClient(whatsapp.Options{
 		BaseURL: a.config.WhatsApp.GraphURL, Versions: a.config.WhatsApp.APIVersions, Logger: a.logOf(logs.Graph),
 		AttemptTimeout: a.config.WhatsApp.RequestTimeout, OnRequest: m.observe, Begin: a.traceGraph(), Renew: a.numbers.Renew,
+		DialContext: (&outbound.Guard{Timeout: 3 * time.Second}).DialContext,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the graph client: %w", err)
