@@ -47,7 +47,7 @@ func certificateFor(t *testing.T, c *app.TLSConfig) *x509.CertPool {
 	return believers
 }
 
-// The API's port by TLS, as strangers find it: they are refused, and after a while unread; what is the operator's is not there.
+// The API's port by TLS, as strangers find it: they are refused, and after a while not told why; what is the operator's is not there.
 func TestGatewayStrangersAtTheAPIsPort(t *testing.T) {
 	t.Parallel()
 	var believers *x509.CertPool
