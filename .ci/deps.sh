@@ -49,6 +49,9 @@ sdks)
 image)
 	command -v buildah >/dev/null || missing+=(buildah)
 	command -v debootstrap >/dev/null || missing+=(debootstrap)
+	# Without Debian's keys debootstrap on Ubuntu would take packages from whoever answers.
+	[ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing+=(debian-archive-keyring)
+	command -v gpgv >/dev/null || missing+=(gpgv)
 	command -v python3 >/dev/null || missing+=(python3)
 	command -v pgrep >/dev/null || missing+=(procps)
 	;;

@@ -27,6 +27,9 @@ say() { echo "--- $* ($SECONDS s)"; }
 [ "$(id -u)" -eq 0 ] || fail 'needs root: run it with sudo, or build with Docker or Podman ("make docker")'
 [ -x "$server" ] || fail "no livekit-server at $server: run \"make livekit-server\" first"
 .ci/deps.sh image
+oldest=1.28 have=$(buildah --version | sed -nE 's/^buildah version ([0-9.]+).*/\1/p')
+[ "$(printf '%s\n%s\n' $oldest "$have" | sort -V | head -n 1)" = $oldest ] ||
+	fail "buildah $have builds stages that nobody asks for, the fake Meta here: $oldest or newer is needed (Debian 12, Ubuntu 24.04)"
 # In a container without the right to mount, or to change root, nothing of this can work: better told than half tested.
 unshare --mount true 2>/dev/null || fail 'may not make a mount namespace: in a container it needs CAP_SYS_ADMIN (--privileged)'
 
@@ -58,8 +61,8 @@ mkdir -p "$cache"
 base=$cache/$release-$(dpkg --print-architecture).tar
 if [ ! -s "$base" ]; then
 	say "a minimal Debian $release with debootstrap"
-	debootstrap --variant=minbase --include=ca-certificates,gcc,libc6-dev,pkg-config "$release" "$work/base" http://deb.debian.org/debian \
-		>"$work/debootstrap.log" 2>&1 || fail 'debootstrap failed: does this machine reach http://deb.debian.org?'
+	debootstrap --force-check-gpg --keyring=/usr/share/keyrings/debian-archive-keyring.gpg --variant=minbase --include=ca-certificates,gcc,libc6-dev,pkg-config "$release" "$work/base" http://deb.debian.org/debian \
+		>"$work/debootstrap.log" 2>&1 || fail 'debootstrap failed: does this machine reach http://deb.debian.org, and are its packages signed?'
 	rm -rf "$work"/base/var/cache/apt/archives/*.deb "$work"/base/usr/share/{doc-base,info,locale,man}
 	tar -C "$work/base" --one-file-system -cf "$base.part" . && mv "$base.part" "$base"
 	rm -rf --one-file-system "$work/base"
