@@ -48,8 +48,9 @@ const (
 	// maxBeside is how many connections a port holds that is for probes or metrics alone: a flood of the API's port leaves it
 	// alone, and one of its own leaves calls their file descriptors.
 	maxBeside = 50
-	// maxStreams is how many requests there may be at once on one connection that speaks HTTP/2.
-	maxStreams = 16
+	// maxStreams is how many requests there may be at once on one connection that speaks HTTP/2. Some clients have one connection
+	// for all their requests, and an Accept may wait for half a minute.
+	maxStreams = 64
 )
 
 // StartServers opens every port of c. The API's port serves o.API and the probes, the operator's serves o.Admin.
