@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -75,9 +76,13 @@ func TestAnInboundCallConnectsAndCarriesPacketsBothWays(t *testing.T) {
 	require.Equal(t, 1, st.PeerReflexive)
 	require.False(t, st.Times.Connected.Before(st.Times.Nominated))
 	require.False(t, st.Times.FirstRTP.Before(st.Times.Connected))
-	mu.Lock()
-	defer mu.Unlock()
-	require.Equal(t, []relay.State{relay.StateNominated, relay.StateConnected}, states)
+	told := func() []relay.State {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(states)
+	}
+	await(t, "word of both states", func() bool { return len(told()) >= 2 }) // packets flow before the last is told
+	require.Equal(t, []relay.State{relay.StateNominated, relay.StateConnected}, told())
 }
 
 func TestEarlyClientHellosAreDroppedAndRepeated(t *testing.T) {
