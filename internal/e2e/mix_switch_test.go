@@ -49,11 +49,17 @@ func (s *scene) toMeta(t *testing.T) map[string]float64 {
 	t.Helper()
 	for line := range strings.Lines(s.log.String()) {
 		var ended struct {
-			Msg    string             `json:"msg"`
-			ToMeta map[string]float64 `json:"toMeta"`
+			Msg    string         `json:"msg"`
+			ToMeta map[string]any `json:"toMeta"`
 		}
 		if json.Unmarshal([]byte(line), &ended) == nil && ended.Msg == "call ended" {
-			return ended.ToMeta
+			counts := make(map[string]float64)
+			for key, value := range ended.ToMeta {
+				if n, ok := value.(float64); ok { // the mode is a word
+					counts[key] = n
+				}
+			}
+			return counts
 		}
 	}
 	t.Fatal("no call ended")
