@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -333,9 +334,12 @@ func TestFailureOfACallIsReported(t *testing.T) {
 
 func TestLeastThatMetaSays(t *testing.T) {
 	bubble(t, func(t *testing.T) {
+		var mu sync.Mutex // calls are decided side by side
 		var asked []rules.Call
 		s := newStand(t, func(o *webhook.Options) {
 			o.Decide = func(c rules.Call) rules.Outcome {
+				mu.Lock()
+				defer mu.Unlock()
 				asked = append(asked, c)
 				return rules.Outcome{Accept: &livekit.AcceptWhatsAppCallRequest{}}
 			}
@@ -354,6 +358,8 @@ func TestLeastThatMetaSays(t *testing.T) {
 		s.post(envelope(numberID, statuses(object{"id": "wacid.D", "status": "RINGING"}, object{"id": "wacid.D", "status": "ACCEPTED", "type": "call"})))
 		s.post(envelope(numberID, calls(object{"id": "wacid.E", "event": "terminate"})))
 		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
 		require.ElementsMatch(t, []rules.Call{
 			{CallID: callID, At: time.Now()},
 			{CallID: "wacid.B", PhoneNumberID: numberID, FromUserID: "US.1", Name: "jo", At: time.Unix(time.Now().Unix(), 0).UTC()},
