@@ -32,7 +32,6 @@ func TestBurstOfAcceptsAgainstALimit(t *testing.T) {
 		config: func(c *app.Config) {
 			c.MaxActiveCalls = burstLimit
 			c.ConnectTimeout = 20 * time.Second // fifty handshakes, both ends on the same CPUs
-			c.Logging.Level = "info"
 		},
 	})
 	b := newBurst(w)
