@@ -137,41 +137,38 @@ func TestProxyCarriesBothWays(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 
-	// RTP, then what is none: that arrives once, whatever happens to media.
+	// RTP, then what is none: that arrives once, whatever happens to media. The next datagram follows when the answers to
+	// the one before are here: a burst would overflow a socket's buffer where the machine is slow.
 	const packets = 200
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(time.Minute))) // for a message instead of a hanging test
+	buf := make([]byte, 1500)
 	media := make([]byte, 12)
 	media[0] = 128
 	network := impair.New(impair.Model{Loss: 0.3}, 5)
-	want := map[uint32]int{}
+	lost := 0
 	for i := range uint32(packets) {
 		binary.BigEndian.PutUint32(media[4:], i)
 		_, err = conn.Write(media)
 		require.NoError(t, err)
-		if len(network.Send(0)) > 0 {
-			want[i] = 2
-		}
-	}
-	total := 2 * len(want)
-	require.Greater(t, total, packets)
-	_, err = conn.Write([]byte{1, 2, 3})
-	require.NoError(t, err)
-
-	got := map[uint32]int{}
-	others := 0
-	buf := make([]byte, 1500)
-	for range total + 1 {
-		n, err := conn.Read(buf)
-		require.NoError(t, err)
-		if n == 3 {
-			others++
+		if len(network.Send(0)) == 0 {
+			lost++
 			continue
 		}
-		got[binary.BigEndian.Uint32(buf[4:])]++
+		for range 2 {
+			n, err := conn.Read(buf)
+			require.NoError(t, err, "packet %d", i)
+			require.Equal(t, media, buf[:n])
+		}
 	}
-	require.Equal(t, want, got)
-	require.Equal(t, 1, others)
-	require.Equal(t, uint64(packets-len(want)), p.Stats().Lost)
-	require.Equal(t, uint64(len(want)), p.Stats().Doubled)
+	require.Greater(t, lost, packets/5)
+	other := []byte{1, 2, 3}
+	_, err = conn.Write(other)
+	require.NoError(t, err)
+	n, err := conn.Read(buf)
+	require.NoError(t, err)
+	require.Equal(t, other, buf[:n])
+	require.Equal(t, uint64(lost), p.Stats().Lost)
+	require.Equal(t, uint64(packets-lost), p.Stats().Doubled)
 }
 
 func TestProxyRefusesNoTarget(t *testing.T) {
