@@ -9,8 +9,9 @@ MAKEFLAGS += --no-print-directory
 export GOFLAGS := $(strip $(filter-out -tags=% -buildvcs=%,$(shell go env GOFLAGS 2>/dev/null)) -buildvcs=false -tags=nolibopusfile)
 export CGO_ENABLED := 1
 
-GOLANGCI_VERSION  := v2.15.0
-GOTESTSUM_VERSION := v1.13.0
+GOLANGCI_VERSION    := v2.15.0
+GOTESTSUM_VERSION   := v1.13.0
+GOVULNCHECK_VERSION := v1.7.0
 
 MODULE  := github.com/livekit-connector/livekit-connector
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -116,6 +117,12 @@ fmt: $(GOLANGCI) ## Format the Go files
 .PHONY: vet
 vet: deps ## Run go vet
 	go vet ./...
+
+# VULNDB may be a mirror, or a folder of the same form as file:///...
+.PHONY: vulncheck
+VULNDB ?= https://vuln.go.dev
+vulncheck: deps ## Look for known vulnerabilities in code that is called; needs vuln.go.dev
+	go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION) -db '$(VULNDB)' -tags nolibopusfile ./...
 
 .PHONY: docs
 docs: ## Write the tables of README.md and docs/metrics.md anew
