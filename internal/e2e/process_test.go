@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -115,7 +116,12 @@ func (w *world) launch(cmd *exec.Cmd, out io.Writer, environ ...string) *process
 // awaitStart learns the ports from the log.
 func (p *process) awaitStart() {
 	p.t.Helper()
-	line := p.awaitLog("connector started")
+	p.readStart(p.awaitLog("connector started"))
+}
+
+// readStart takes the ports from the line that tells of the start.
+func (p *process) readStart(line string) {
+	p.t.Helper()
 	var said struct {
 		URL   string `json:"url"`
 		Admin string `json:"admin"`
@@ -191,12 +197,25 @@ func (p *process) answers(path string, status int, parts ...string) {
 }
 
 // command runs the binary with a subcommand until it ends.
-func (p *process) command(ctx context.Context, args ...string) (code int, out string) {
+func (p *process) command(args ...string) (code int, out string) {
 	p.t.Helper()
-	cmd := exec.CommandContext(ctx, p.cmd.Path, args...)
-	text, err := cmd.CombinedOutput()
-	if err != nil {
-		require.ErrorAs(p.t, err, new(*exec.ExitError))
+	out, err := p.background(wait(p.t), args...)()
+	if err == nil {
+		return 0, out
 	}
-	return cmd.ProcessState.ExitCode(), string(text)
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	require.True(p.t, ok, err)
+	return exit.ExitCode(), out
+}
+
+// background is command beside the test; the returned function waits for the end.
+func (p *process) background(ctx context.Context, args ...string) (ended func() (out string, err error)) {
+	p.t.Helper()
+	var text bytes.Buffer
+	cmd := exec.CommandContext(ctx, p.cmd.Path, args...)
+	cmd.Stdout, cmd.Stderr = &text, &text
+	require.NoError(p.t, cmd.Start())
+	ended = sync.OnceValues(func() (string, error) { err := cmd.Wait(); return text.String(), err })
+	p.t.Cleanup(func() { _, _ = ended() })
+	return ended
 }

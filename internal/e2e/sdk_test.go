@@ -142,7 +142,7 @@ func (d *driver) do(ctx context.Context, method string, args options) (options, 
 	defer d.mu.Unlock()
 	defer context.AfterFunc(ctx, func() { _ = d.kill() })()
 	if err := json.NewEncoder(d.in).Encode(map[string]any{"method": method, "args": args}); err != nil {
-		return nil, fmt.Errorf("ask the driver: %w", err)
+		return nil, fmt.Errorf("ask the driver: %w", errors.Join(err, ctx.Err()))
 	}
 	var res struct {
 		OK    options   `json:"ok"`

@@ -29,15 +29,28 @@ func (w *world) probe(path string) (int, string) {
 	return res.StatusCode, string(body)
 }
 
+// awaitStop waits until the connector is down.
+func (w *world) awaitStop() {
+	w.t.Helper()
+	select {
+	case <-w.stopped:
+	case <-wait(w.t).Done():
+		w.t.Fatal("the connector does not stop")
+	}
+}
+
 func TestFirstSignalDrainsAndSecondHangsUp(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, "service-drain", worldOptions{}, nil)
 	s.awaitReady(http.StatusOK, `"livekit":{"ok":true`)
 
 	s.signals <- syscall.SIGTERM
-	for ctx := wait(t); s.app.w.app.Node() != nil && !s.app.w.app.Node().Draining(); {
-		require.NoError(t, ctx.Err())
-	}
+	until(t, func() string {
+		if !s.world.app.Node().Draining() {
+			return "the connector does not drain"
+		}
+		return ""
+	})
 	status, body := s.probe("/readyz")
 	require.Equal(t, http.StatusServiceUnavailable, status)
 	require.Contains(t, body, "draining")
@@ -50,7 +63,7 @@ func TestFirstSignalDrainsAndSecondHangsUp(t *testing.T) {
 
 	s.signals <- syscall.SIGTERM
 	requireOver(t, s.call)
-	<-s.stopped
+	s.awaitStop()
 	s.requireLeft(livekit.DisconnectReason_CLIENT_INITIATED)
 }
 
@@ -59,7 +72,7 @@ func TestDrainingEndsWithTheLastCall(t *testing.T) {
 	s := newScene(t, "service-drained", worldOptions{}, nil)
 	s.signals <- syscall.SIGTERM
 	require.NoError(t, s.call.HangUp())
-	<-s.stopped
+	s.awaitStop()
 	requireOver(t, s.call)
 }
 
