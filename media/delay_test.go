@@ -2,6 +2,7 @@ package media
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -26,29 +27,31 @@ func TestDelaysFallIntoTheClassThatHoldsThem(t *testing.T) {
 }
 
 func TestRelayedPacketsAreTimedNowAndThen(t *testing.T) {
-	p := handPacer()
-	l := NewLine(nowhere{}, LineOptions{Pacer: p})
-	l.Open()
-	s := l.AddSource("a", SourceOptions{})
-	r := NewRelay(nowhere{})
-	pkt := speech()
-	for range 4 * delayRelayEvery {
-		p.move(FrameDuration)
-		pkt.SequenceNumber++
-		pkt.Timestamp += FrameSamples
-		require.NoError(t, s.WriteRTPAt(pkt, 6*time.Millisecond))
-		require.NoError(t, r.WriteRTP(pkt))
-	}
-	counts := func(c DelayCounts) (n uint64) {
-		for _, of := range c.Classes {
-			n += of
+	synctest.Test(t, func(t *testing.T) {
+		p := handPacer()
+		l := NewLine(nowhere{}, LineOptions{Pacer: p})
+		l.Open()
+		s := l.AddSource("a", SourceOptions{})
+		r := NewRelay(nowhere{})
+		pkt := speech()
+		for range 4 * delayRelayEvery {
+			p.move(FrameDuration)
+			pkt.SequenceNumber++
+			pkt.Timestamp += FrameSamples
+			require.NoError(t, s.WriteRTPAt(pkt, 6*time.Millisecond))
+			require.NoError(t, r.WriteRTP(pkt))
 		}
-		return n
-	}
-	line := l.Delays()
-	require.EqualValues(t, 4, counts(line.Relay))
-	require.GreaterOrEqual(t, line.Relay.Sum, 4*6*time.Millisecond, "what a packet waited before it was offered counts")
-	require.Zero(t, counts(line.Mix))
-	require.EqualValues(t, 4, counts(r.Delays().Relay))
-	require.False(t, l.Mixing())
+		counts := func(c DelayCounts) (n uint64) {
+			for _, of := range c.Classes {
+				n += of
+			}
+			return n
+		}
+		line := l.Delays()
+		require.EqualValues(t, 4, counts(line.Relay))
+		require.GreaterOrEqual(t, line.Relay.Sum, 4*6*time.Millisecond, "what a packet waited before it was offered counts")
+		require.Zero(t, counts(line.Mix))
+		require.EqualValues(t, 4, counts(r.Delays().Relay))
+		require.False(t, l.Mixing())
+	})
 }

@@ -4,7 +4,7 @@ import "time"
 
 // For tests of package media_test, which alone can use real codecs.
 
-// HandPacer is a clock that moves by hand: no goroutine visits its lines.
+// HandPacer is a clock that moves by hand, see handPacer.
 func HandPacer() *Pacer { return handPacer() }
 
 // Move lets the clock go on.

@@ -260,21 +260,23 @@ func TestKeysThatCannotBeSaid(t *testing.T) {
 }
 
 func TestKeysDoNotAllocatePerFrame(t *testing.T) {
-	p := media.HandPacer()
-	l := media.NewLine(nowhere{}, media.LineOptions{Pacer: p, Codecs: &fakeCodecs{}})
-	l.Open()
-	for _, form := range []media.KeyForm{media.KeyEvents, media.KeyTones} {
-		require.NoError(t, l.SendKeys(make([]media.Key, 60), form))
-		require.Zero(t, testing.AllocsPerRun(400, func() {
-			p.Move(media.FrameDuration)
-			l.Tick()
-		}))
-		for range 100 {
-			p.Move(media.FrameDuration)
-			l.Tick()
+	synctest.Test(t, func(t *testing.T) {
+		p := media.HandPacer()
+		l := media.NewLine(nowhere{}, media.LineOptions{Pacer: p, Codecs: &fakeCodecs{}})
+		l.Open()
+		for _, form := range []media.KeyForm{media.KeyEvents, media.KeyTones} {
+			require.NoError(t, l.SendKeys(make([]media.Key, 60), form))
+			require.Zero(t, testing.AllocsPerRun(400, func() {
+				p.Move(media.FrameDuration)
+				l.Tick()
+			}))
+			for range 100 {
+				p.Move(media.FrameDuration)
+				l.Tick()
+			}
 		}
-	}
-	require.EqualValues(t, 120, l.Stats().Keys)
+		require.EqualValues(t, 120, l.Stats().Keys)
+	})
 }
 
 // Whatever sources do meanwhile, every key is said, and the stream stays one.

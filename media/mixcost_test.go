@@ -3,6 +3,7 @@ package media_test
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
 
 	"github.com/pion/rtp"
 	"github.com/stretchr/testify/require"
@@ -65,45 +66,51 @@ func (c *chorus) frame() {
 }
 
 func TestMixDoesNotAllocate(t *testing.T) {
-	for name, o := range map[string]media.LineOptions{"Opus": {}, "PCMU": {Codec: media.CodecPCMU}} {
-		c := newChorus(t, 3, o)
-		for range 100 {
-			c.frame()
+	synctest.Test(t, func(t *testing.T) {
+		for name, o := range map[string]media.LineOptions{"Opus": {}, "PCMU": {Codec: media.CodecPCMU}} {
+			c := newChorus(t, 3, o)
+			for range 100 {
+				c.frame()
+			}
+			before := c.line.Stats().Mixed
+			require.Zero(t, testing.AllocsPerRun(500, c.frame), name)
+			require.Greater(t, c.line.Stats().Mixed, before+300, name)
+			require.Positive(t, c.line.Delays().Mix.Sum, name)
+			require.True(t, c.line.Mixing(), name)
+			c.line.Close()
 		}
-		before := c.line.Stats().Mixed
-		require.Zero(t, testing.AllocsPerRun(500, c.frame), name)
-		require.Greater(t, c.line.Stats().Mixed, before+300, name)
-		require.Positive(t, c.line.Delays().Mix.Sum, name)
-		require.True(t, c.line.Mixing(), name)
-		c.line.Close()
-	}
+	})
 }
 
 func TestRelayOfALineThatCanMixDoesNotAllocate(t *testing.T) {
-	c := newChorus(t, 1, media.LineOptions{})
-	c.frame()
-	require.Zero(t, testing.AllocsPerRun(500, c.frame))
-	require.EqualValues(t, 502, c.line.Stats().Relayed)
-	c.line.Close()
+	synctest.Test(t, func(t *testing.T) {
+		c := newChorus(t, 1, media.LineOptions{})
+		c.frame()
+		require.Zero(t, testing.AllocsPerRun(500, c.frame))
+		require.EqualValues(t, 502, c.line.Stats().Relayed)
+		c.line.Close()
+	})
 }
 
 func TestSwitchesDoNotAllocate(t *testing.T) {
-	c := newChorus(t, 2, media.LineOptions{})
-	cycle := func() {
-		for range 20 {
-			c.frame()
+	synctest.Test(t, func(t *testing.T) {
+		c := newChorus(t, 2, media.LineOptions{})
+		cycle := func() {
+			for range 20 {
+				c.frame()
+			}
+			both := c.sources
+			c.sources = both[:1]
+			for range 100 {
+				c.frame()
+			}
+			c.sources = both
 		}
-		both := c.sources
-		c.sources = both[:1]
-		for range 100 {
-			c.frame()
-		}
-		c.sources = both
-	}
-	cycle()
-	require.LessOrEqual(t, testing.AllocsPerRun(5, cycle), 2.0, "codecs are used again")
-	require.GreaterOrEqual(t, c.line.Stats().ToRelay, uint64(5))
-	c.line.Close()
+		cycle()
+		require.LessOrEqual(t, testing.AllocsPerRun(5, cycle), 2.0, "codecs are used again")
+		require.GreaterOrEqual(t, c.line.Stats().ToRelay, uint64(5))
+		c.line.Close()
+	})
 }
 
 func BenchmarkLine(b *testing.B) {
