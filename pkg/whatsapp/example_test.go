@@ -20,13 +20,13 @@ func Example() {
 	}))
 	defer meta.Close()
 
-	client, err := whatsapp.NewClient(whatsapp.Options{BaseURL: meta.URL})
+	client, err := whatsapp.NewClient(whatsapp.Options{BaseURL: meta.URL, AttemptTimeout: 30 * time.Second})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer client.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 
 	credentials := whatsapp.Credentials{PhoneNumberID: "100000000000001", AccessToken: "secret", Version: "24.0"}

@@ -8,8 +8,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -22,6 +24,56 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var errDial = errors.New("not dialled")
 
+// pipes is a network without sockets: in a bubble of testing/synctest, time passes while both ends wait.
+type pipes struct {
+	dialled chan net.Conn
+	closed  chan struct{}
+	closing sync.Once
+	dials   atomic.Int32
+}
+
+func newPipes() *pipes { return &pipes{dialled: make(chan net.Conn), closed: make(chan struct{})} }
+
+func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	near, far := net.Pipe()
+	select {
+	case p.dialled <- far:
+		p.dials.Add(1)
+		return near, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.dialled:
+		return conn, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error {
+	p.closing.Do(func() { close(p.closed) })
+	return nil
+}
+
+func (p *pipes) Addr() net.Addr { return new(net.TCPAddr) }
+
+// refusing returns an address that refuses connections as long as the test lasts. It is the near end of a connection, so
+// nobody else gets its port.
+func refusing(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = listener.Close() })
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", listener.Addr().String())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn.LocalAddr().String()
+}
+
 func connectOnce(t *testing.T, opts whatsapp.Options) error {
 	t.Helper()
 	_, err := newClient(t, opts).Connect(t.Context(), creds, whatsapp.ConnectRequest{To: number, Offer: offer})
@@ -31,11 +83,7 @@ func connectOnce(t *testing.T, opts whatsapp.Options) error {
 }
 
 func TestWhatWasCertainlyNotSentIsNotUnknown(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	refused := "http://" + listener.Addr().String()
-	require.NoError(t, listener.Close())
-	require.NotErrorIs(t, connectOnce(t, whatsapp.Options{BaseURL: refused}), whatsapp.ErrOutcomeUnknown)
+	require.NotErrorIs(t, connectOnce(t, whatsapp.Options{BaseURL: "http://" + refusing(t)}), whatsapp.ErrOutcomeUnknown)
 
 	secure := httptest.NewUnstartedServer(respond(200, took))
 	secure.Config.ErrorLog = nil
@@ -50,17 +98,19 @@ func TestWhatWasCertainlyNotSentIsNotUnknown(t *testing.T) {
 	require.NotErrorIs(t, connectOnce(t, whatsapp.Options{BaseURL: "http://graph.invalid", HTTPClient: noDNS}), whatsapp.ErrOutcomeUnknown)
 
 	noDial := func(context.Context, string, string) (net.Conn, error) { return nil, errDial }
-	err = connectOnce(t, whatsapp.Options{BaseURL: "http://graph.invalid", DialContext: noDial})
+	err := connectOnce(t, whatsapp.Options{BaseURL: "http://graph.invalid", DialContext: noDial})
 	require.ErrorIs(t, err, errDial)
 	require.NotErrorIs(t, err, whatsapp.ErrOutcomeUnknown)
 
-	slowDial := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}}}
-	err = connectOnce(t, whatsapp.Options{HTTPClient: slowDial, AttemptTimeout: 20 * time.Millisecond})
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.NotErrorIs(t, err, whatsapp.ErrOutcomeUnknown)
+	synctest.Test(t, func(t *testing.T) {
+		slowDial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		err := connectOnce(t, whatsapp.Options{BaseURL: "http://graph.invalid", DialContext: slowDial})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.NotErrorIs(t, err, whatsapp.ErrOutcomeUnknown)
+	})
 }
 
 func TestWhatMayHaveArrivedIsUnknown(t *testing.T) {
@@ -68,10 +118,13 @@ func TestWhatMayHaveArrivedIsUnknown(t *testing.T) {
 	require.ErrorIs(t, connectOnce(t, whatsapp.Options{BaseURL: g.URL}), whatsapp.ErrOutcomeUnknown)
 	require.Len(t, g.requests(), 1)
 
-	g = newGraph(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-	err := connectOnce(t, whatsapp.Options{BaseURL: g.URL, AttemptTimeout: 50 * time.Millisecond})
-	require.ErrorIs(t, err, whatsapp.ErrOutcomeUnknown)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
+	synctest.Test(t, func(t *testing.T) {
+		g, p := newPipedGraph(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+		err := connectOnce(t, whatsapp.Options{BaseURL: g.URL, DialContext: p.dial})
+		require.ErrorIs(t, err, whatsapp.ErrOutcomeUnknown)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Len(t, g.requests(), 1)
+	})
 
 	g = newGraph(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "1000")
@@ -111,12 +164,13 @@ func TestHTTP2DoesNotReplayAConnect(t *testing.T) {
 				return
 			}
 			conns.Add(1)
+			_ = conn.SetDeadline(time.Now().Add(2 * time.Minute)) // so that done is, whatever happens
 			resetStreams(tls.Server(conn, config), &streams)
 		}
 	}()
 	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	err = connectOnce(t, whatsapp.Options{
-		BaseURL: "https://" + listener.Addr().String(), HTTPClient: &http.Client{Transport: transport}, AttemptTimeout: 10 * time.Second,
+		BaseURL: "https://" + listener.Addr().String(), HTTPClient: &http.Client{Transport: transport},
 	})
 	require.ErrorIs(t, err, whatsapp.ErrOutcomeUnknown)
 	require.Equal(t, int32(1), streams.Load())

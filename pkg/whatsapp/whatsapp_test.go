@@ -1,18 +1,15 @@
 package whatsapp_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -42,7 +39,23 @@ type graph struct {
 func newGraph(t *testing.T, script ...http.HandlerFunc) *graph {
 	t.Helper()
 	g := &graph{}
-	g.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	g.Server = httptest.NewServer(g.handler(script))
+	t.Cleanup(g.Close)
+	return g
+}
+
+// newPipedGraph is newGraph without sockets, for fake time.
+func newPipedGraph(t *testing.T, script ...http.HandlerFunc) (*graph, *pipes) {
+	t.Helper()
+	g, p := &graph{}, newPipes()
+	g.Server = &httptest.Server{Listener: p, Config: &http.Server{Handler: g.handler(script)}} //nolint:gosec // G112: only we send
+	g.Start()
+	t.Cleanup(g.Close)
+	return g, p
+}
+
+func (g *graph) handler(script []http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		g.mu.Lock()
 		g.bodies = append(g.bodies, string(body))
@@ -50,9 +63,7 @@ func newGraph(t *testing.T, script ...http.HandlerFunc) *graph {
 		n := min(len(g.bodies), len(script)) - 1
 		g.mu.Unlock()
 		script[n](w, r)
-	}))
-	t.Cleanup(g.Close)
-	return g
+	}
 }
 
 func (g *graph) requests() []string {
@@ -102,6 +113,9 @@ func (s *seen) all() []string {
 
 func newClient(t *testing.T, opts whatsapp.Options) *whatsapp.Client {
 	t.Helper()
+	if opts.AttemptTimeout == 0 {
+		opts.AttemptTimeout = time.Minute // a busy machine may need more than a client waits for
+	}
 	c, err := whatsapp.NewClient(opts)
 	require.NoError(t, err)
 	t.Cleanup(c.CloseIdleConnections)
@@ -348,94 +362,15 @@ func TestOptionsAreChecked(t *testing.T) {
 	require.Equal(t, "mine/1", g.last.UserAgent())
 }
 
+// In fake time, because net/http drops a connection whose request is not noted as written within 50 ms.
 func TestConnectionsAreReused(t *testing.T) {
-	g := newGraph(t, respond(200, took), refuse(400, 100, "call has ended", ""), respond(200, took))
-	var mu sync.Mutex
-	remotes := map[string]bool{}
-	inner := g.Config.Handler
-	g.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		remotes[r.RemoteAddr] = true
-		mu.Unlock()
-		inner.ServeHTTP(w, r)
-	})
-	c := newClient(t, whatsapp.Options{BaseURL: g.URL})
-	for range 5 {
-		require.NoError(t, c.Terminate(t.Context(), creds, callID))
-	}
-	require.Len(t, remotes, 1)
-}
-
-// requireClean fails if text holds anything that must not leave the package.
-func requireClean(t *testing.T, text string) {
-	t.Helper()
-	for _, secret := range []string{token, "EAAG", number, "0002222", "v=0", "IN IP4", "user_wa_id", "sekret"} {
-		require.NotContains(t, text, secret)
-	}
-}
-
-func TestSecretsStayOutOfErrorsAndLogs(t *testing.T) {
-	leaky := func(status, code int) http.HandlerFunc {
-		return refuse(status, code, "Malformed access token "+token+" for +1 555 000 2222\nand "+number,
-			"wa_id "+number+" and 447700900123, EAAGotherTokenOfSomebody1234, a=ice-pwd:sekret, retry at 1745622600, id 100000000000001")
-	}
-	var logged bytes.Buffer
-	log := slog.New(slog.NewTextHandler(&logged, nil))
-	redirect := func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, "http://127.0.0.1:1/?user_wa_id="+number, http.StatusFound)
-	}
-	for name, script := range map[string]http.HandlerFunc{
-		"refused": leaky(400, 138001), "server error": leaky(500, 131000), "rate limited": leaky(429, 613), "lost": lose, "redirected": redirect,
-		"token refused": leaky(401, 190),
-	} {
-		t.Run(name, func(t *testing.T) {
-			g := newGraph(t, script)
-			c := newClient(t, whatsapp.Options{BaseURL: g.URL, Logger: log, Attempts: 2})
-			_, err := c.Connect(t.Context(), creds, whatsapp.ConnectRequest{To: number, Offer: offer})
-			require.Error(t, err)
-			requireClean(t, err.Error())
-			_, err = c.CallPermission(t.Context(), creds, number)
-			require.Error(t, err)
-			requireClean(t, fmt.Sprintf("%v %+v %#v", err, err, err))
-			err = c.Accept(t.Context(), creds, whatsapp.AcceptRequest{CallID: callID, Answer: answer})
-			require.Error(t, err)
-			requireClean(t, err.Error())
-			var e *whatsapp.APIError
-			if errors.As(err, &e) && e.Code != 0 {
-				require.Contains(t, e.Details, "retry at 1745622600, id 100000000000001")
-				require.NotContains(t, e.Details, "447700900123")
-				require.NotContains(t, e.Message, "\n")
-			}
-		})
-	}
-	dead := newGraph(t, lose)
-	dead.Close()
-	c := newClient(t, whatsapp.Options{BaseURL: dead.URL, Logger: log, Attempts: 1})
-	_, err := c.CallPermission(t.Context(), creds, number)
-	require.Error(t, err)
-	requireClean(t, err.Error())
-	requireClean(t, logged.String())
-	require.Contains(t, logged.String(), "repeating graph request")
-}
-
-func TestCredentialsAndRequestsPrintWithoutSecrets(t *testing.T) {
-	connect := whatsapp.ConnectRequest{To: number, Offer: offer}
-	accept := whatsapp.AcceptRequest{CallID: callID, Answer: answer}
-	holder := struct{ C whatsapp.Credentials }{creds}
-	for _, v := range []any{creds, &creds, connect, &connect, accept, &accept, holder, []whatsapp.Credentials{creds}} {
-		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-			requireClean(t, fmt.Sprintf(verb, v))
+	synctest.Test(t, func(t *testing.T) {
+		g, p := newPipedGraph(t, respond(200, took), refuse(400, 100, "call has ended", ""), respond(200, took))
+		c := newClient(t, whatsapp.Options{BaseURL: g.URL, DialContext: p.dial})
+		for range 5 {
+			require.NoError(t, c.Terminate(t.Context(), creds, callID))
 		}
-	}
-	require.Contains(t, creds.String(), "100000000000001")
-	var text, asJSON bytes.Buffer
-	slog.New(slog.NewTextHandler(&text, nil)).Info("x", slog.Any("creds", creds), slog.Any("holder", holder), slog.Any("connect", connect))
-	slog.New(slog.NewJSONHandler(&asJSON, nil)).Info("x", slog.Any("creds", creds), slog.Any("holder", holder),
-		slog.Any("connect", connect), slog.Any("accept", accept))
-	requireClean(t, text.String())
-	requireClean(t, asJSON.String())
-	b, err := json.Marshal(holder)
-	require.NoError(t, err)
-	requireClean(t, string(b))
-	require.Contains(t, string(b), "[redacted]")
+		require.Len(t, g.requests(), 5)
+		require.Equal(t, int32(1), p.dials.Load())
+	})
 }
