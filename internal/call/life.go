@@ -231,11 +231,14 @@ func (c *Call) watch(s *seat) {
 			c.End(s.room.Reason(), nil)
 			return
 		case <-closed:
+			closed = nil
+			if c.over.Err() != nil { // Meta said so in the same breath, which counts whichever case comes up
+				continue
+			}
 			if !c.opts.StatusesSeen || !c.opts.Meta.ClosedByMeta() {
 				c.End(c.lost(), nil)
 				return
 			}
-			closed = nil
 			c.line.Close() // nobody hears it
 			unexplained.start(wordPatience)
 		case <-over:

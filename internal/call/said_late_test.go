@@ -60,6 +60,23 @@ func TestFailureThatMetaDoesNotExplain(t *testing.T) {
 	}
 }
 
+// Meta says that the call is over and the connection breaks off, while the call is busy with something else.
+func TestWordOfTheEndCountsMoreThanTheConnectionThatBreaksOffWithIt(t *testing.T) {
+	for range 20 { // whichever case a select takes
+		synctest.Test(t, func(t *testing.T) {
+			s := newScript()
+			c := call.New(t.Context(), call.Options{
+				ID: "wacid.test", Direction: call.Outbound, Meta: metaLeg{s}, Graph: graph{script: s}, Pacer: pacer(t),
+				Timeouts: call.DefaultTimeouts(), Join: joinScript(s), StatusesSeen: true,
+			})
+			c.Report(call.Report{Word: call.WordTerminated})
+			close(s.metaDone)
+			require.Error(t, c.Run())
+			require.Equal(t, call.ReasonUnanswered, ended(t, c))
+		})
+	}
+}
+
 // Pick-up and end come in one webhook, while the call is busy with something else.
 func TestPickUpAndEndAtOnce(t *testing.T) {
 	for try := range 100 { // whichever case a select takes
