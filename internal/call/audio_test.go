@@ -139,6 +139,7 @@ func converse(t *testing.T, s *script, change func(*call.Options)) (*call.Call, 
 		require.NoError(t, (*s.sink.Load()).WriteRTP(phone(i)))
 		require.NoError(t, toPhone.WriteRTP(agent(i)))
 		time.Sleep(media.FrameDuration) // fake time
+		synctest.Wait()                 // the clock may tick in the same moment
 	}
 	return c, c.Heard()
 }

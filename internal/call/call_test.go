@@ -56,10 +56,12 @@ func TestInboundCallEndsWhenASetupStepFails(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newScript()
-				s.fail[tt.fail] = errScripted
+				s, may := newScript(), make(chan struct{})
+				s.fail[tt.fail], s.block[tt.fail] = errScripted, may
 				close(s.connected)
 				c := begin(t, s, nil)
+				synctest.Wait() // all that goes side by side with the step is done
+				close(may)
 				require.Equal(t, tt.reason, ended(t, c))
 				require.ErrorIs(t, c.Err(), errScripted)
 				for _, word := range tt.meta {

@@ -33,10 +33,12 @@ func TestAPanicEndsTheCallAlone(t *testing.T) {
 		t.Run(step, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				registry := prometheus.NewRegistry()
-				s := newScript()
-				s.fail[step] = errPanics
+				s, may := newScript(), make(chan struct{})
+				s.fail[step], s.block[step] = errPanics, may
 				close(s.connected)
 				c := begin(t, s, func(o *call.Options) { o.Panics = panics.NewCounter(registry) })
+				synctest.Wait() // all that goes side by side with the step is done
+				close(may)
 				synctest.Wait()
 				if at.reason == call.ReasonBusinessHangup {
 					c.End(call.ReasonBusinessHangup, nil)
@@ -146,9 +148,9 @@ func TestAPanicOfAudioEndsTheCallAlone(t *testing.T) {
 			before := len(other.toPhone.all())
 			<-c.Done()
 			synctest.Wait()
-			for len(other.toPhone.all()) < before+10 { // the clock goes on for the others
-				time.Sleep(media.FrameDuration) // fake time
-			}
+			time.Sleep(11 * media.FrameDuration) // fake time
+			synctest.Wait()
+			require.GreaterOrEqual(t, len(other.toPhone.all()), before+10, "the clock goes on for the others")
 		})
 	})
 }
