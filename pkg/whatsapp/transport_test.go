@@ -119,11 +119,11 @@ func TestWhatMayHaveArrivedIsUnknown(t *testing.T) {
 	require.Len(t, g.requests(), 1)
 
 	synctest.Test(t, func(t *testing.T) {
-		g, p := newPipedGraph(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-		err := connectOnce(t, whatsapp.Options{BaseURL: g.URL, DialContext: p.dial})
+		mute, p := newPipedGraph(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+		err := connectOnce(t, whatsapp.Options{BaseURL: mute.URL, DialContext: p.dial})
 		require.ErrorIs(t, err, whatsapp.ErrOutcomeUnknown)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.Len(t, g.requests(), 1)
+		require.Len(t, mute.requests(), 1)
 	})
 
 	g = newGraph(t, func(w http.ResponseWriter, _ *http.Request) {

@@ -48,7 +48,7 @@ func newGraph(t *testing.T, script ...http.HandlerFunc) *graph {
 func newPipedGraph(t *testing.T, script ...http.HandlerFunc) (*graph, *pipes) {
 	t.Helper()
 	g, p := &graph{}, newPipes()
-	g.Server = &httptest.Server{Listener: p, Config: &http.Server{Handler: g.handler(script)}} //nolint:gosec // G112: only we send
+	g.Server = &httptest.Server{Listener: p, Config: &http.Server{Handler: g.handler(script)}}
 	g.Start()
 	t.Cleanup(g.Close)
 	return g, p
