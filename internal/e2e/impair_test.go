@@ -118,38 +118,44 @@ func TestRoomHearsThePhoneOverABadNetwork(t *testing.T) {
 		for _, mode := range []string{"auto", "transcode"} {
 			t.Run(name+" "+mode, func(t *testing.T) {
 				t.Parallel()
-				w := newWorld(t, worldOptions{})
-				room := "impair-from-phone-" + name + "-" + mode
-				var bad *impairedSDK
-				a := w.newApplication(func(a *application) {
-					a.accept = options{"roomName": room, "participantIdentity": "caller"}
-					impaired(t, &bad, impair.Model{}, model, options{"participantAttributes": options{"lk.connector.media": mode}})(a)
+				takes(t, func(n int) string {
+					return roomHearsThePhone(t, fmt.Sprint("impair-from-phone-", name, "-", mode, "-", n), mode, model)
 				})
-				said := says(speech(t, "caller"))
-				c, listener := ring(t, w, room, said)
-				require.NoError(t, a.wait("accept", c.ID()).err)
-				recording, want := listener.Heard("caller"), len(said.Samples)/(speechRate/50)+60
-				_, err := recording.Wait(wait(t), func(livekittest.HeardPacket) bool { want--; return want <= 0 })
-				require.NoError(t, err)
-				heard := ear(t, recording.Packets())
-				report, network := heard.Report(), bad.path.Load().Stats()
-				require.Greater(t, network.Lost, uint64(5))
-				require.Zero(t, report.Duplicates)
-				require.Zero(t, report.TimestampJumps, "%v", report.Jumps)
-				if mode == "auto" {
-					require.Positive(t, report.Missing)
-					require.LessOrEqual(t, report.Missing, int(network.Lost)+underway, "nothing is lost but what the network lost")
-				} else {
-					require.Zero(t, report.Missing+report.Reordered)
-				}
-				pcm, _ := heard.Recording()
-				require.Empty(t, judgeIntelligible(t, name+" "+mode, said.Samples, pcm, network.Lost))
-				require.NoError(t, c.HangUp())
-				requireOver(t, c)
-				w.nothingLeft(room)
 			})
 		}
 	}
+}
+
+func roomHearsThePhone(t *testing.T, room, mode string, model impair.Model) (problem string) {
+	t.Helper()
+	w := newWorld(t, worldOptions{})
+	var bad *impairedSDK
+	a := w.newApplication(func(a *application) {
+		a.accept = options{"roomName": room, "participantIdentity": "caller"}
+		impaired(t, &bad, impair.Model{}, model, options{"participantAttributes": options{"lk.connector.media": mode}})(a)
+	})
+	said := says(speech(t, "caller"))
+	c, listener := ring(t, w, room, said)
+	require.NoError(t, a.wait("accept", c.ID()).err)
+	recording, want := listener.Heard("caller"), len(said.Samples)/(speechRate/50)+60
+	_, err := recording.Wait(wait(t), func(livekittest.HeardPacket) bool { want--; return want <= 0 })
+	require.NoError(t, err)
+	heard := ear(t, recording.Packets())
+	report, network := heard.Report(), bad.path.Load().Stats()
+	require.Greater(t, network.Lost, uint64(5))
+	require.Zero(t, report.Duplicates)
+	require.Zero(t, report.TimestampJumps, "%v", report.Jumps)
+	if mode == "auto" {
+		require.Positive(t, report.Missing)
+		require.LessOrEqual(t, report.Missing, int(network.Lost)+underway, "nothing is lost but what the network lost")
+	} else {
+		require.Zero(t, report.Missing+report.Reordered)
+	}
+	pcm, _ := heard.Recording()
+	require.NoError(t, c.HangUp())
+	requireOver(t, c)
+	w.nothingLeft(room)
+	return judgeIntelligible(t, room, said.Samples, pcm, network.Lost)
 }
 
 // The other direction: what the connector sends is one stream without a hole, the network takes its share, and the phone

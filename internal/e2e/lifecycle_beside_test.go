@@ -11,17 +11,10 @@ import (
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
 )
 
-// answered waits until the caller's track says so, and nothing else.
-func (i *informed) answered() {
-	i.t.Helper()
-	_, err := i.listener.Wait(wait(i.t), livekittest.Is(livekittest.EventTrackPublished, "callee"))
-	require.NoError(i.t, err)
-}
-
 // settledAccount is a call's record once Meta has told of its end.
-func (i *informed) settledAccount(c *fakemeta.Call) *connectorpb.CallRecord {
-	i.t.Helper()
-	return i.recordWhen(c.ID(), "over by Meta's account", func(r *connectorpb.CallRecord) bool {
+func (g *gateway) settledAccount(c *fakemeta.Call) *connectorpb.CallRecord {
+	g.t.Helper()
+	return g.recordWhen(c.ID(), "over by Meta's account", func(r *connectorpb.CallRecord) bool {
 		return isOver(r) && r.GetMeta().GetTerminatedAt() != nil
 	})
 }
@@ -30,12 +23,12 @@ func (i *informed) settledAccount(c *fakemeta.Call) *connectorpb.CallRecord {
 // answer and with the word of the end, the application is told that what it asks for is so.
 func TestLifecycleApplicationBesideTheGateway(t *testing.T) {
 	t.Parallel()
-	g := newInformed(t, "life-beside", "", nil)
+	g := newGateway(t, "life-beside", worldOptions{}, "")
 	a := g.newApplication(func(a *application) { a.connect = options{"waitUntilAnswered": true} })
-	c := g.ringing()
+	c := g.dialled()
 	require.NoError(t, c.PickUp())
 	require.NoError(t, a.wait("connect", c.ID()).err)
-	g.answered()
+	g.pickedUp()
 	require.NoError(t, c.HangUp())
 	left := requireEnd(t, g.listener, "callee", "user_hangup", "")
 	require.Equal(t, livekit.DisconnectReason_CLIENT_INITIATED, left.Reason)
@@ -52,8 +45,8 @@ func TestLifecycleApplicationBesideTheGateway(t *testing.T) {
 // The gateway was first with everything, and yet the application connects, waits and ends the call as if it were alone.
 func TestLifecycleApplicationIsSecondToTheGateway(t *testing.T) {
 	t.Parallel()
-	g := newInformed(t, "life-second", "", nil)
-	c := g.ringing()
+	g := newGateway(t, "life-second", worldOptions{}, "")
+	c := g.dialled()
 	g.recordWhen(c.ID(), "connected by the gateway", func(r *connectorpb.CallRecord) bool { return r.GetState() == "ringing" })
 	sdk := newGoSDK(g.url, g.livekit.APIKey(), g.livekit.APISecret())
 	connect := func(wait bool) <-chan error {
@@ -71,7 +64,7 @@ func TestLifecycleApplicationIsSecondToTheGateway(t *testing.T) {
 	waiting := connect(true)
 	require.NoError(t, c.PickUp())
 	require.NoError(t, <-waiting)
-	g.answered()
+	g.pickedUp()
 
 	disconnect := func(reason string) error {
 		_, err := sdk.do(wait(t), "disconnect", options{
@@ -92,8 +85,8 @@ func TestLifecycleApplicationIsSecondToTheGateway(t *testing.T) {
 // Meta tells of a declined call in two webhooks, of which the second may come first.
 func TestLifecycleDeclineAfterTheEnd(t *testing.T) {
 	t.Parallel()
-	g := newInformed(t, "life-decline-late", "", nil)
-	c := g.ringing()
+	g := newGateway(t, "life-decline-late", worldOptions{}, "")
+	c := g.dialled()
 	g.meta.SetDelivery(fakemeta.Delivery{Rules: []fakemeta.DeliveryRule{{Event: "REJECTED", After: "terminate"}}})
 	require.NoError(t, c.Reject())
 	left := requireEnd(t, g.listener, "callee", "rejected", "")

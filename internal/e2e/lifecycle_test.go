@@ -29,6 +29,24 @@ func requireEnd(t *testing.T, p *livekittest.Participant, caller, reason, code s
 	return left
 }
 
+// recorder joins a room as LiveKit's egress does: it sees everything and is nobody to talk with.
+func (w *world) recorder(room string) *livekittest.Participant {
+	w.t.Helper()
+	p, err := w.livekit.Join(wait(w.t), livekittest.ParticipantOptions{
+		Room: room, Identity: "recorder", Kind: livekit.ParticipantInfo_EGRESS, Deaf: true,
+	})
+	require.NoError(w.t, err)
+	w.t.Cleanup(func() { _ = p.Leave() })
+	return p
+}
+
+// pickedUp waits until the room sees that a dialled call was answered: by the caller's track, and nothing else.
+func (g *gateway) pickedUp() {
+	g.t.Helper()
+	_, err := g.listener.Wait(wait(g.t), livekittest.Is(livekittest.EventTrackPublished, "callee"))
+	require.NoError(g.t, err)
+}
+
 func TestLifecycleAgentThatLeavesEndsTheCall(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, "life-left", worldOptions{config: func(c *app.Config) { c.AloneTimeout = 100 * time.Millisecond }},
@@ -45,7 +63,7 @@ func TestLifecycleAgentThatLeavesEndsTheCall(t *testing.T) {
 // An agent restarts, then hands over to a person: both find the caller still there, and for longer than the grace.
 func TestLifecycleSomebodyWhoComesInTimeKeepsTheCall(t *testing.T) {
 	t.Parallel()
-	const grace = 10 * time.Second
+	const grace = 15 * time.Second
 	const longer = int(grace/(20*time.Millisecond)) + 50 // packets
 	w := newWorld(t, worldOptions{config: func(c *app.Config) { c.AloneTimeout = grace }})
 	const room = "life-handover"
@@ -81,8 +99,8 @@ func tone(o *fakemeta.Options) { o.Ringback = true }
 
 func TestLifecycleRingbackToneIsNoPickUp(t *testing.T) {
 	t.Parallel()
-	g := newInformed(t, "life-ringback", "", tone)
-	c := g.ringing()
+	g := newGateway(t, "life-ringback", worldOptions{meta: tone}, "")
+	c := g.dialled()
 	rings, err := g.listener.Wait(wait(t), func(e livekittest.Event) bool {
 		return e.Type == livekittest.EventAttributes && e.Identity == "callee" && e.Attributes["whatsapp.callStatus"] != ""
 	})
@@ -96,8 +114,7 @@ func TestLifecycleRingbackToneIsNoPickUp(t *testing.T) {
 	require.Zero(t, g.listener.Count(livekittest.Is(livekittest.EventTrackPublished, "callee")))
 
 	require.NoError(t, c.PickUp())
-	_, err = g.listener.Wait(wait(t), livekittest.Is(livekittest.EventTrackPublished, "callee"))
-	require.NoError(t, err)
+	g.pickedUp()
 	require.NoError(t, c.HangUp())
 	left := requireEnd(t, g.listener, "callee", "user_hangup", "")
 	require.Equal(t, livekit.DisconnectReason_CLIENT_INITIATED, left.Reason)
@@ -134,16 +151,15 @@ func TestLifecycleEndsThatMetaExplains(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			g := newInformed(t, "life-"+tt.reason, "", func(o *fakemeta.Options) {
+			g := newGateway(t, "life-"+tt.reason, worldOptions{meta: func(o *fakemeta.Options) {
 				if tt.reason == "unanswered" {
-					o.Timing.RingTimeout = 5 * time.Second
+					o.Timing.RingTimeout = 15 * time.Second
 				}
-			})
-			c := g.ringing()
+			}}, "")
+			c := g.dialled()
 			if tt.answered {
 				require.NoError(t, c.PickUp())
-				_, err := g.listener.Wait(wait(t), livekittest.Is(livekittest.EventTrackPublished, "callee"))
-				require.NoError(t, err)
+				g.pickedUp()
 			}
 			require.NoError(t, tt.end(c))
 			left := requireEnd(t, g.listener, "callee", tt.reason, tt.code)
@@ -161,7 +177,7 @@ func TestLifecycleEndsThatMetaExplains(t *testing.T) {
 func TestLifecycleRuleConfiguresTheRoom(t *testing.T) {
 	t.Parallel()
 	const room = "life-room"
-	g := newInformed(t, "life-elsewhere", `rules:
+	g := newGateway(t, "life-elsewhere", worldOptions{}, `rules:
   - name: all
     room: {name: life-room, empty_timeout: 77s, departure_timeout: 33s, max_participants: 5, metadata: of the rule}
     participant:
@@ -171,8 +187,8 @@ func TestLifecycleRuleConfiguresTheRoom(t *testing.T) {
     wait_until_answered: true
     ringing_timeout: 2s
     answer_alone: true
-    max_duration: 10s
-`, nil)
+    max_duration: 20s
+`)
 	c, err := g.meta.User(userNumber).Call(wait(t), numberID,
 		fakemeta.WithCTAPayload("from the button"), fakemeta.WithDeeplinkPayload("from the link"))
 	require.NoError(t, err)

@@ -60,7 +60,8 @@ func (w *world) registerProcess() {
 
 // load lets happen to the connector what happens to one in a bad week: calls in both directions, relayed and mixed, some
 // of them refused by a rule, for want of room and by Meta, webhooks that are forged, requests of strangers and nonsense.
-func (m *measured) load() {
+// Who watches from outside says whether he has seen calls in a mode, "relay" or "mix".
+func (m *measured) load(seen func(mode string) bool) {
 	m.t.Helper()
 	m.forge()
 	m.intrude()
@@ -84,10 +85,13 @@ func (m *measured) load() {
 	requireOver(m.t, third) // there is room for two
 
 	voice := speech(m.t, "agent")
-	one.say(m.t, packets(m.t, voice[:2*speechRate]))
+	alone := packets(m.t, voice[:2*speechRate])
+	m.goesOn(func() { one.say(m.t, alone) }, "relay", seen)
 	first, second := packets(m.t, voice[:4*speechRate]), packets(m.t, voice[4*speechRate:8*speechRate])
-	atOnce(m.t, func(ctx context.Context) error { return one.play(ctx, first) },
-		func(ctx context.Context) error { return other.play(ctx, second) })
+	m.goesOn(func() {
+		atOnce(m.t, func(ctx context.Context) error { return one.play(ctx, first) },
+			func(ctx context.Context) error { return other.play(ctx, second) })
+	}, "mix", seen)
 	require.NoError(m.t, out.HangUp())
 	requireOver(m.t, out)
 	require.NoError(m.t, in.HangUp())
@@ -97,6 +101,15 @@ func (m *measured) load() {
 	require.NoError(m.t, err)
 	requireOver(m.t, rejected)
 	require.NoError(m.t, m.app.Node().WaitEmpty(wait(m.t)))
+}
+
+// goesOn lets something be said, again and again until it is seen which mode that brings about.
+func (m *measured) goesOn(say func(), mode string, seen func(mode string) bool) {
+	m.t.Helper()
+	ctx := wait(m.t)
+	for say(); !seen(mode); say() {
+		require.NoError(m.t, ctx.Err(), "nobody sees calls in mode %s", mode)
+	}
 }
 
 // forge sends webhooks that nobody may believe.

@@ -244,7 +244,11 @@ func TestOutageThatIsSlowness(t *testing.T) {
 	t.Parallel()
 	t.Run("a dial that takes 3 s succeeds", func(t *testing.T) {
 		t.Parallel()
-		w := newWorld(t, worldOptions{faults: []fakemeta.Fault{{Action: "connect", Delay: 3 * time.Second}}})
+		require.Greater(t, app.DefaultConfig().WhatsApp.RequestTimeout, 3*time.Second)
+		w := newWorld(t, worldOptions{
+			config: func(c *app.Config) { c.WhatsApp.RequestTimeout = 8 * time.Second }, // a slow machine takes its time, too
+			faults: []fakemeta.Fault{{Action: "connect", Delay: 3 * time.Second}},
+		})
 		a := w.newApplication(nil)
 		dialled, err := a.sdk.do(wait(t), "dial", dialRequest().with(options{"roomName": "outage-slow-dial"}))
 		require.NoError(t, err)

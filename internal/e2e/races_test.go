@@ -82,8 +82,8 @@ func TestRepeatedWordOfTheEnd(t *testing.T) {
 
 func TestUserHangsUpWhileAcceptIsOnItsWay(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, worldOptions{})
-	w.meta.Fail(fakemeta.Fault{Action: "accept", Delay: 2 * time.Second})
+	w := newWorld(t, worldOptions{config: func(c *app.Config) { c.WhatsApp.RequestTimeout = 8 * time.Second }})
+	w.meta.Fail(fakemeta.Fault{Action: "accept", Delay: 7 * time.Second}) // time to hang up on any machine
 	a := w.newApplication(func(a *application) { a.accept = options{"roomName": "race-accept"} })
 	c, err := w.meta.User(userNumber).Call(wait(t), numberID)
 	require.NoError(t, err)
@@ -298,7 +298,7 @@ func TestAcceptThatWaitsForTheRoom(t *testing.T) {
 
 func TestAcceptThatWaitsForNobody(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, worldOptions{config: func(c *app.Config) { c.SetupTimeout = 5 * time.Second }})
+	w := newWorld(t, worldOptions{})
 	a := w.newApplication(func(a *application) {
 		a.accept = options{"roomName": "wait-for-nobody", "waitUntilAnswered": true, "ringingTimeout": "2s"}
 	})

@@ -123,8 +123,8 @@ func TestRecordTellsAHealthyInboundCallFromBeginningToEnd(t *testing.T) {
 	track, err := agent.Publish(livekittest.TrackOptions{})
 	require.NoError(t, err)
 	require.NoError(t, track.WaitHeard(wait(t)))
-	require.NoError(t, track.Send(wait(t), packets(t, speech(t, "agent"))))
-	require.NoError(t, agent.Heard("caller").WaitCount(wait(t), 100))
+	defer talksOn(t, track)() // who is silent for seconds is diagnosed
+	require.NoError(t, agent.Heard("caller").WaitCount(wait(t), 400))
 
 	r := w.recordWhen(c.ID(), "told by a report of Meta's", func(r *connectorpb.CallRecord) bool {
 		return r.GetAudio().GetRoundTrip().AsDuration() > 0
@@ -220,8 +220,12 @@ func TestRecordTellsADialledCall(t *testing.T) {
 	c, err := user.NextCall(wait(t))
 	require.NoError(t, err)
 	require.NoError(t, a.wait("connect", id).err)
+	reached := func(stage string) func(*connectorpb.CallRecord) bool { // the state says so a moment before
+		return func(r *connectorpb.CallRecord) bool { return slices.Contains(stages(t, r), stage) }
+	}
+	w.recordWhen(id, "ringing", reached("ringing"))
 	require.NoError(t, c.PickUp())
-	r := w.recordWhen(id, "answered", func(r *connectorpb.CallRecord) bool { return slices.Contains(stages(t, r), "answered") })
+	r := w.recordWhen(id, "answered", reached("answered"))
 	require.Equal(t, "active", r.GetState())
 	require.Equal(t, "outbound", r.GetDirection())
 	require.Equal(t, userNumber, r.GetAttributes()["whatsapp.phoneNumber"], "as configured, the room sees it too")

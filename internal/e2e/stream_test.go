@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -68,6 +69,19 @@ func TestPhoneGetsOneStreamWhateverTheRoomDoes(t *testing.T) {
 	s.nothingLeft(s.room)
 }
 
+// talksOn lets somebody talk all the time, until the returned function is called.
+func talksOn(t *testing.T, track *livekittest.Track) (hush func()) {
+	t.Helper()
+	talking, cancel := context.WithCancel(t.Context())
+	said := packets(t, speech(t, "agent"))
+	var talks sync.WaitGroup
+	talks.Go(func() {
+		for track.Send(talking, said) == nil {
+		}
+	})
+	return func() { cancel(); talks.Wait() }
+}
+
 func TestNothingIsSentBeforeTheAnswer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, worldOptions{})
@@ -77,15 +91,7 @@ func TestNothingIsSentBeforeTheAnswer(t *testing.T) {
 	defer func() { require.NoError(t, agent.Leave()) }()
 	track, err := agent.Publish(livekittest.TrackOptions{})
 	require.NoError(t, err)
-	talking, hush := context.WithCancel(t.Context())
-	stopped := make(chan struct{})
-	said := packets(t, speech(t, "agent"))
-	go func() { // an agent that talks all the time, as if it could not wait
-		defer close(stopped)
-		for track.Send(talking, said) == nil {
-		}
-	}()
-	defer func() { hush(); <-stopped }()
+	defer talksOn(t, track)() // as if it could not wait
 	a := w.newApplication(nil)
 	_, err = a.sdk.do(wait(t), "dial", dialRequest().with(options{"roomName": room}))
 	require.NoError(t, err)
