@@ -18,9 +18,21 @@ import (
 )
 
 // patience bounds every wait; nothing takes that long unless it is broken.
-const patience = 15 * time.Second
+const patience = time.Minute
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(settled{m}) }
+
+// settled ends when the goroutines of the tests have. goleak waits half a second for them, which is not enough on a
+// busy machine for what Pion ends without waiting for it.
+type settled struct{ *testing.M }
+
+// Run implements goleak.TestingM.
+func (s settled) Run() int {
+	code := s.M.Run()
+	for begin := time.Now(); code == 0 && goleak.Find() != nil && time.Since(begin) < patience; {
+	}
+	return code
+}
 
 func listen(t *testing.T) *relay.Relay {
 	t.Helper()
@@ -43,6 +55,17 @@ func closed(t *testing.T, what string, c <-chan struct{}) {
 	case <-time.After(patience):
 		require.FailNow(t, "waited too long", what)
 	}
+}
+
+// receive takes the next of c.
+func receive[T any](t *testing.T, what string, c <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(patience):
+		require.FailNow(t, "waited too long", what)
+	}
+	return v
 }
 
 // business is a full ICE agent of another make: pion's peer connection.
@@ -80,8 +103,13 @@ func newBusiness(t *testing.T, configure ...func(*webrtc.SettingEngine)) *busine
 	require.NoError(t, err)
 	b := &business{pc: pc}
 	t.Cleanup(func() {
-		require.NoError(t, pc.GracefulClose())
-		b.done.Wait()
+		gone := make(chan error, 1)
+		go func() {
+			failure := pc.GracefulClose()
+			b.done.Wait()
+			gone <- failure
+		}()
+		require.NoError(t, receive(t, "close of the business", gone))
 	})
 	b.track, err = webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus}, "audio", "room")
 	require.NoError(t, err)
@@ -126,7 +154,7 @@ func (b *business) answer(t *testing.T, s *relay.Session, addrs []netip.AddrPort
 	require.NoError(t, err)
 	gathered := webrtc.GatheringCompletePromise(b.pc)
 	require.NoError(t, b.pc.SetLocalDescription(answer))
-	<-gathered
+	closed(t, "gathering", gathered)
 	return b.pc.LocalDescription().SDP
 }
 
@@ -137,7 +165,7 @@ func (b *business) offer(t *testing.T) string {
 	require.NoError(t, err)
 	gathered := webrtc.GatheringCompletePromise(b.pc)
 	require.NoError(t, b.pc.SetLocalDescription(offer))
-	<-gathered
+	closed(t, "gathering", gathered)
 	return b.pc.LocalDescription().SDP
 }
 
