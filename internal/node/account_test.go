@@ -26,7 +26,7 @@ func remembering(t *testing.T) (*stand, *audience) {
 // dialling places a call and waits until Meta has it.
 func (s *stand) dialling(t *testing.T) (failed <-chan error) {
 	t.Helper()
-	failed = s.begin(t.Context())
+	failed = s.begin(wait(t))
 	require.Equal(t, "connect", s.next(t))
 	s.made(t)
 	return failed
@@ -51,11 +51,11 @@ func TestPickUpThatMetaTellsWithTheEndReachesTheRecord(t *testing.T) {
 	})
 	require.Error(t, <-failed)
 	watcher.next(t, EventCreated)
-	event := <-watcher.events
-	if event == EventRinging { // unless the end was faster
-		event = <-watcher.events
+	event := watcher.hear(t)
+	if event.name == EventRinging { // unless the end was faster
+		event = watcher.hear(t)
 	}
-	require.Equal(t, EventAnswered, event)
+	require.Equal(t, EventAnswered, event.name)
 	record := watcher.next(t, EventEnded)
 	require.Equal(t, call.ReasonUserHangup.String(), record.GetEndReason())
 	require.NotNil(t, record.GetAnsweredAt())

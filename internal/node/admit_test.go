@@ -61,16 +61,16 @@ func TestRefusalSaysWhichLimit(t *testing.T) {
 			require.NoError(t, err)
 			require.Less(t, s.StartCallAffinity(t.Context(), dialRequest()), float32(0.001), "a full node is asked last")
 			require.Positive(t, s.StartCallAffinity(t.Context(), dialRequest()))
-			_, err = s.StartCall(t.Context(), dialRequest())
+			_, err = s.StartCall(wait(t), dialRequest())
 			requireLimit(t, test.limit, test.text, err)
-			_, err = s.StartCall(t.Context(), acceptRequest(offer(t)))
+			_, err = s.StartCall(wait(t), acceptRequest(offer(t)))
 			requireLimit(t, test.limit, test.text, err)
 			require.Empty(t, s.asked, "meta was asked for nothing")
 			require.Zero(t, s.Calls())
 			held.Release()
 			full := func() bool { return s.StartCallAffinity(t.Context(), dialRequest()) < 0.001 }
 			require.False(t, full())
-			failed := s.begin(t.Context())
+			failed := s.begin(wait(t))
 			require.Equal(t, "connect", s.next(t))
 			require.True(t, full(), "the call holds the place")
 			s.hangUpNow(t)
@@ -83,12 +83,12 @@ func TestRefusalSaysWhichLimit(t *testing.T) {
 // hangUpNow ends the calls.
 func (s *stand) hangUpNow(t *testing.T) {
 	t.Helper()
-	require.NoError(t, s.HangUpAll(t.Context()))
+	require.NoError(t, s.HangUpAll(wait(t)))
 }
 
 func TestPlaceOfACallThatNeverBeganIsGivenBack(t *testing.T) {
 	s := newLimitedStand(t, admission.Limits{Calls: 1})
-	_, err := s.StartCall(t.Context(), acceptRequest("no sdp"))
+	_, err := s.StartCall(wait(t), acceptRequest("no sdp"))
 	requireCode(t, psrpc.InvalidArgument, err)
 	require.NoError(t, s.Full())
 }
@@ -98,11 +98,11 @@ func TestRepetitionOnAFullNode(t *testing.T) {
 	s := newLimitedStand(t, admission.Limits{Calls: 1})
 	answered, request := make(chan error, 1), acceptRequest(offer(t))
 	go func() {
-		_, err := s.StartCall(t.Context(), request)
+		_, err := s.StartCall(wait(t), request)
 		answered <- err
 	}()
 	require.Equal(t, "pre_accept", s.next(t))
-	_, err := s.StartCall(t.Context(), acceptRequest(offer(t)))
+	_, err := s.StartCall(wait(t), acceptRequest(offer(t)))
 	requireCode(t, psrpc.AlreadyExists, err)
 	s.hangUpNow(t)
 	require.Error(t, <-answered)
@@ -136,12 +136,24 @@ func TestExpectedMode(t *testing.T) {
 // A call that waits for its turn to join a room ends without one.
 func TestCallThatMayNotJoinYetEnds(t *testing.T) {
 	s := newStand(t)
-	for range cap(s.joins) {
-		s.joins <- struct{}{}
-	}
-	failed := s.begin(t.Context())
+	failed := s.begin(wait(t))
 	require.Equal(t, "connect", s.next(t))
 	s.hangUpNow(t)
 	require.Error(t, <-failed)
 	require.Len(t, s.joins, cap(s.joins), "it had no turn to give back")
+}
+
+func TestCallThatIsJoiningItsRoomEnds(t *testing.T) {
+	s := newStand(t)
+	s.letJoin()
+	failed := s.begin(wait(t))
+	require.Equal(t, "connect", s.next(t))
+	select {
+	case <-s.visited:
+	case <-wait(t).Done():
+		t.Fatal("LiveKit is asked for nothing")
+	}
+	s.hangUpNow(t)
+	require.Error(t, <-failed)
+	require.Empty(t, s.joins, "it gave its turn back")
 }

@@ -40,11 +40,11 @@ func TestHangUpIsGivenUpInTime(t *testing.T) {
 	e := s.dialled(t)
 	s.on("terminate", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
 	ctx, cancel := context.WithCancel(wait(t))
-	go func() {
-		s.next(t) // it was tried
-		cancel()
-	}()
-	require.ErrorIs(t, s.HangUpAll(ctx), context.Canceled)
+	hungUp := make(chan error, 1)
+	go func() { hungUp <- s.HangUpAll(ctx) }()
+	require.Equal(t, "terminate", s.next(t), "it was tried")
+	cancel()
+	require.ErrorIs(t, <-hungUp, context.Canceled)
 	require.NoError(t, s.WaitEmpty(wait(t)))
 	require.Error(t, e.call.TerminateErr())
 }

@@ -30,11 +30,8 @@ func newBrokenStand(t *testing.T, change func(*Options)) *stand {
 // Between what Meta was told and a call's own goroutine nobody else would take the call down.
 func TestAMistakeInMakingACallLeavesNothingOfIt(t *testing.T) {
 	s := newBrokenStand(t, func(o *Options) { o.StatusesSeen = func(string) bool { panic("scripted") } })
-	client, err := connectorpb.NewConnectorInternalClient(s.opts.Bus)
-	require.NoError(t, err)
-	defer client.Close()
-
-	_, err = client.StartCall(wait(t), Cluster, dialRequest())
+	client := s.client(t)
+	_, err := client.StartCall(wait(t), Cluster, dialRequest())
 	requireCode(t, psrpc.FailedPrecondition, err) // Meta took the offer: an SDK must not repeat it
 	require.Equal(t, "connect", s.next(t))
 	require.Equal(t, "terminate", s.next(t))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/livekit/protocol/livekit"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/livekit-connector/livekit-connector/internal/call"
+	"github.com/livekit-connector/livekit-connector/media"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
 )
@@ -101,15 +103,49 @@ func TestDrainingNodeTakesNoCall(t *testing.T) {
 	require.Zero(t, s.Calls())
 }
 
-func TestDisconnectIsAnsweredInTimeWhateverMetaDoes(t *testing.T) {
-	s := newStand(t)
-	s.dialled(t)
-	s.held(t, "terminate", expired)
-	ctx, cancel := context.WithTimeout(wait(t), time.Second)
-	defer cancel()
-	require.NoError(t, s.disconnect(ctx, byBusiness, "token"))
-	require.NoError(t, ctx.Err(), "after that the requester does not listen")
+// noAnswer is a Meta that hears and says nothing.
+type noAnswer struct{}
+
+func (noAnswer) RoundTrip(r *http.Request) (*http.Response, error) {
+	_ = r.Body.Close()
+	<-r.Context().Done()
+	return nil, context.Cause(r.Context())
 }
+
+func TestDisconnectIsAnsweredInTimeWhateverMetaDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pacer := media.NewPacer(1)
+		defer pacer.Close()
+		client, err := whatsapp.NewClient(whatsapp.Options{HTTPClient: &http.Client{Transport: noAnswer{}}})
+		require.NoError(t, err)
+		s := &stand{Node: &Node{opts: Options{Graph: client}, table: newTable()}}
+		c := call.New(t.Context(), call.Options{
+			ID: dialledID, Direction: call.Outbound, Meta: &quiet{done: make(chan struct{})}, Pacer: pacer,
+			Timeouts: call.DefaultTimeouts(), Graph: graph{client: client, creds: dialCredentials(), callID: dialledID},
+			Join: func(ctx context.Context, _ *media.Line) (call.RoomLeg, error) {
+				<-ctx.Done()
+				return nil, context.Cause(ctx)
+			},
+		})
+		s.table.put(dialledID, &entry{call: c, apiKey: "key", creds: dialCredentials()})
+		go func() { _ = c.Run() }()
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		asked := time.Now()
+		require.NoError(t, s.disconnect(ctx, byBusiness, "token"))
+		require.Equal(t, time.Second-answerMargin, time.Since(asked), "after that the requester does not listen")
+		select {
+		case <-c.Told():
+			t.Fatal("Meta knows")
+		default:
+		}
+		c.GiveUp()
+		<-c.Done()
+	})
+}
+
+func dialCredentials() whatsapp.Credentials { return credentialsOf(dialRequest().GetDial()) }
 
 func TestUserWhoHangsUpDoesNotWaitUntilMetaKnows(t *testing.T) {
 	s := newStand(t)
@@ -117,23 +153,22 @@ func TestUserWhoHangsUpDoesNotWaitUntilMetaKnows(t *testing.T) {
 	release := s.held(t, "terminate", expired)
 	e.call.End(call.ReasonMaxDuration, nil)
 	require.Equal(t, "terminate", s.next(t))
-	require.NoError(t, s.disconnect(t.Context(), byUser, ""))
+	require.NoError(t, s.disconnect(wait(t), byUser, ""))
 	select {
 	case <-e.call.Told():
 		t.Fatal("the answer waited for Meta")
 	default:
 	}
 	release()
-	requireCode(t, psrpc.NotFound, s.disconnect(t.Context(), byUser, ""))
+	requireCode(t, psrpc.NotFound, s.disconnect(wait(t), byUser, ""))
 }
 
 func TestCallThatMetaWasNotToldOfIsEndedByABetterToken(t *testing.T) {
 	s := newStand(t)
-	e := s.dialled(t)
+	s.dialled(t)
 	s.on("terminate", expired)
 	requireCode(t, psrpc.FailedPrecondition, s.disconnect(wait(t), byBusiness, "as old"))
 	requireCode(t, psrpc.FailedPrecondition, s.disconnect(wait(t), byBusiness, "older still"))
-	<-e.call.Done()
 	require.NoError(t, s.WaitEmpty(wait(t)))
 	s.on("terminate", nil)
 	require.NoError(t, s.disconnect(wait(t), byBusiness, "new"))
@@ -156,12 +191,10 @@ func TestDialledCallWhoseIDIsTakenIsEnded(t *testing.T) {
 func TestPanicOfARequestEndsThatRequestAlone(t *testing.T) {
 	s := newStand(t)
 	s.opts.Meta = nil
-	client, err := connectorpb.NewConnectorInternalClient(s.opts.Bus)
-	require.NoError(t, err)
-	defer client.Close()
+	client := s.client(t)
 	req := dialRequest()
 	req.RequestId = "request"
-	_, err = client.StartCall(wait(t), Cluster, req)
+	_, err := client.StartCall(wait(t), Cluster, req)
 	requireCode(t, psrpc.Internal, err)
 	require.Zero(t, s.Calls())
 	_, err = s.StartCall(wait(t), req)

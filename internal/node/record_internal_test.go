@@ -1,7 +1,6 @@
 package node
 
 import (
-	"sync"
 	"testing"
 	"time"
 
@@ -13,34 +12,36 @@ import (
 )
 
 // audience hears of calls.
-type audience struct {
-	events chan string
+type audience struct{ events chan event }
 
-	mu      sync.Mutex
-	records []*connectorpb.CallRecord
+// event is one of a call's, with the record that came with it.
+type event struct {
+	name   string
+	record *connectorpb.CallRecord
 }
 
-func newAudience() *audience { return &audience{events: make(chan string, 100)} }
+func newAudience() *audience { return &audience{events: make(chan event, 100)} }
 
-func (a *audience) CallChanged(event string, r *connectorpb.CallRecord) {
-	a.mu.Lock()
-	a.records = append(a.records, r)
-	a.mu.Unlock()
-	a.events <- event
+func (a *audience) CallChanged(name string, r *connectorpb.CallRecord) { a.events <- event{name, r} }
+
+// hear waits for an event.
+func (a *audience) hear(t *testing.T) event {
+	t.Helper()
+	select {
+	case e := <-a.events:
+		return e
+	case <-wait(t).Done():
+		t.Fatal("no event")
+		return event{}
+	}
 }
 
 // next waits for an event and returns what came with it.
 func (a *audience) next(t *testing.T, want string) *connectorpb.CallRecord {
 	t.Helper()
-	select {
-	case got := <-a.events:
-		require.Equal(t, want, got)
-	case <-wait(t).Done():
-		t.Fatalf("no event %s", want)
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.records[len(a.records)-1]
+	e := a.hear(t)
+	require.Equal(t, want, e.name)
+	return e.record
 }
 
 func (s *stand) get(t *testing.T, id, apiKey string) (*connectorpb.CallRecord, error) {
@@ -61,7 +62,7 @@ func TestCallIsToldToItsKeyWhileItLivesAndAfterwards(t *testing.T) {
 	s := newStandWith(t, func(o *Options) {
 		o.Watcher, o.History = watcher, History{Keep: time.Hour, Max: 10}
 	})
-	failed := s.begin(t.Context())
+	failed := s.begin(wait(t))
 	created := watcher.next(t, EventCreated)
 	require.Equal(t, dialledID, created.GetCallId())
 	require.Equal(t, "outbound", created.GetDirection())

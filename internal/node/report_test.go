@@ -28,7 +28,11 @@ func (s *stand) report(t *testing.T, id string, event connectorpb.ReportCallRequ
 
 func endOf(t *testing.T, e *entry) call.Reason {
 	t.Helper()
-	<-e.call.Done()
+	select {
+	case <-e.call.Done():
+	case <-wait(t).Done():
+		t.Fatal("the call does not end")
+	}
 	var end *call.EndError
 	require.ErrorAs(t, e.call.Err(), &end)
 	return end.Reason

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -27,14 +28,16 @@ import (
 	"github.com/livekit-connector/livekit-connector/testdata"
 )
 
-// patience bounds every wait for an event.
-const patience = 20 * time.Second
+// patience bounds every wait for an event, however busy the machine is.
+const patience = time.Minute
 
-// stand is a node between a Graph that a test writes and a LiveKit that takes connections and says nothing.
+// stand is a node between a Graph that a test writes and a LiveKit that takes connections and says nothing. Its calls wait
+// for their turn to join a room, because LiveKit's SDK gives a join up after a few seconds: see letJoin.
 type stand struct {
 	*Node
 	registry *prometheus.Registry
-	asked    chan string // Graph's actions, as they come
+	asked    chan string   // Graph's actions, as they come
+	visited  chan struct{} // a request came to LiveKit
 	mu       sync.Mutex
 	bodies   []string // of what Graph was asked
 	answer   map[string]http.HandlerFunc
@@ -46,11 +49,17 @@ func newStand(t *testing.T) *stand { return newStandWith(t, func(*Options) {}) }
 
 func newStandWith(t *testing.T, change func(*Options)) *stand {
 	t.Helper()
-	s := &stand{registry: prometheus.NewRegistry(), asked: make(chan string, 100), answer: map[string]http.HandlerFunc{}}
+	s := &stand{
+		registry: prometheus.NewRegistry(), asked: make(chan string, 100), visited: make(chan struct{}, 1), answer: map[string]http.HandlerFunc{},
+	}
 	graph := httptest.NewServer(http.HandlerFunc(s.serveGraph))
 	t.Cleanup(graph.Close)
 	over := make(chan struct{})
 	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case s.visited <- struct{}{}:
+		default:
+		}
 		select {
 		case <-over:
 		case <-r.Context().Done():
@@ -59,7 +68,9 @@ func newStandWith(t *testing.T, change func(*Options)) *stand {
 	t.Cleanup(silent.Close)
 	t.Cleanup(func() { close(over) })
 
-	client, err := whatsapp.NewClient(whatsapp.Options{BaseURL: graph.URL})
+	client, err := whatsapp.NewClient(whatsapp.Options{
+		BaseURL: graph.URL, AttemptTimeout: patience, DialContext: new(net.Dialer).DialContext,
+	})
 	require.NoError(t, err)
 	t.Cleanup(client.CloseIdleConnections)
 	stack, err := metaleg.New(metaleg.Config{
@@ -68,23 +79,38 @@ func newStandWith(t *testing.T, change func(*Options)) *stand {
 	require.NoError(t, err)
 	pacer := media.NewPacer(1)
 	t.Cleanup(pacer.Close)
-	timeouts := call.DefaultTimeouts()
-	timeouts.Terminate = 2 * time.Second
 	options := Options{
 		ID: "test", Bus: psrpc.NewLocalMessageBus(), LiveKitURL: strings.Replace(silent.URL, "http", "ws", 1),
 		Secret: func(string) string { return "secret-secret-secret-secret-secret" },
-		Meta:   stack, Graph: client, Pacer: pacer, Timeouts: timeouts, Gate: newGate(t, s.registry, admission.Limits{}),
+		Meta:   stack, Graph: client, Pacer: pacer, Timeouts: unbounded(), Gate: newGate(t, s.registry, admission.Limits{}),
 		Registerer: s.registry, Logger: slog.New(slog.DiscardHandler),
 	}
 	change(&options)
 	s.Node, err = New(options)
 	require.NoError(t, err)
+	for range cap(s.joins) {
+		s.joins <- struct{}{}
+	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		require.NoError(t, s.Close(ctx))
 	})
 	return s
+}
+
+// unbounded are the timeouts of calls that end when a test says so.
+func unbounded() call.Timeouts {
+	t := call.DefaultTimeouts()
+	t.Setup, t.Ringing, t.Join, t.Terminate = time.Hour, time.Hour, time.Hour, time.Hour
+	return t
+}
+
+// letJoin gives calls their turn to join a room.
+func (s *stand) letJoin() {
+	for range cap(s.joins) {
+		<-s.joins
+	}
 }
 
 func (s *stand) serveGraph(w http.ResponseWriter, r *http.Request) {
@@ -146,6 +172,15 @@ func (s *stand) next(t *testing.T) string {
 		t.Fatal("graph is asked for nothing")
 		return ""
 	}
+}
+
+// client is one on the node's bus with patience.
+func (s *stand) client(t *testing.T) connectorpb.ConnectorInternalClient {
+	t.Helper()
+	c, err := connectorpb.NewConnectorInternalClient(s.opts.Bus, psrpc.WithClientTimeout(patience), psrpc.WithClientSelectTimeout(patience))
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	return c
 }
 
 // begin places a call without waiting for it.
