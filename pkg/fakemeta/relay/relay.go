@@ -100,6 +100,10 @@ func Listen(o Options) (*Relay, error) {
 	return r, nil
 }
 
+// readBuffer holds some seconds of twenty calls, in which a busy machine may not let the reader run. The system's default
+// holds a quarter of a second.
+const readBuffer = 4 << 20
+
 func bind(addr netip.AddrPort) (*socket, error) {
 	network := "udp4"
 	if addr.Addr().Is6() && !addr.Addr().Is4In6() {
@@ -109,6 +113,7 @@ func bind(addr netip.AddrPort) (*socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bind relay socket: %w", err)
 	}
+	_ = conn.SetReadBuffer(readBuffer) // as much as the system allows
 	bound := conn.LocalAddr().(*net.UDPAddr).AddrPort()
 	return &socket{conn: conn, addr: netip.AddrPortFrom(bound.Addr().Unmap(), bound.Port())}, nil
 }
