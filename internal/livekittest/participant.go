@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,10 +20,13 @@ import (
 	"github.com/livekit-connector/livekit-connector/internal/roomleg/sdklog"
 )
 
+// Bounds for a machine that has other things to do. None of them is waited for in vain, but for settleTimeout.
 const (
-	joinTimeout   = 5 * time.Second
-	closeTimeout  = 5 * time.Second
-	settleTimeout = 2 * time.Second
+	joinTimeout    = 10 * time.Second // the SDK goes on for so long with an attempt that is abandoned
+	bindTimeout    = 30 * time.Second
+	goodbyeTimeout = 10 * time.Second
+	closeTimeout   = 30 * time.Second
+	settleTimeout  = 2 * time.Second // for a connection that may never come back
 )
 
 // ParticipantOptions say who joins which room, and how. Only Room is needed.
@@ -200,12 +204,20 @@ func (p *Participant) sayGoodbye(reason livekit.DisconnectReason) {
 	if !field.IsValid() || field.Type() != reflect.TypeFor[*lksdk.RTCEngine]() {
 		return
 	}
-	if (*lksdk.RTCEngine)(field.UnsafePointer()).SendLeaveWithReason(reason) != nil {
+	lost := Is(EventReconnecting, "")
+	before := p.Count(lost)
+	if p.room.ConnectionState() != lksdk.ConnectionStateConnected ||
+		(*lksdk.RTCEngine)(field.UnsafePointer()).SendLeaveWithReason(reason) != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTimeout)
 	defer cancel()
-	_, _ = p.Wait(ctx, func(e Event) bool { return e.Type == EventDisconnected }) // without it, the server was not quick
+	_, _ = p.Wait(ctx, func(e Event) bool { // without an answer, the server hangs
+		if lost(e) {
+			before--
+		}
+		return e.Type == EventDisconnected || before < 0
+	})
 }
 
 // Leave ends the participant with CLIENT_INITIATED and waits until its connection is closed. It is idempotent.
@@ -261,21 +273,35 @@ func (p *Participant) settle() {
 	}
 }
 
-// awaitBound waits a little for the end of a negotiation that a Publish began. Leaving in the middle of it leaks a goroutine
-// of Pion's: RTPSender.Send then comes after RTPSender.Stop, and nobody closes the stream that it opens.
+// awaitBound waits for the end of the negotiations that Publish began. Leaving in the middle of one leaks a goroutine of
+// Pion's: RTPSender.Send then comes after RTPSender.Stop, and nobody closes the stream that it opens.
 func (p *Participant) awaitBound() {
-	timer := time.NewTimer(settleTimeout)
-	defer timer.Stop()
 	p.mu.Lock()
 	published := p.published
 	p.mu.Unlock()
 	for _, bound := range published {
-		select {
-		case <-bound:
-		case <-timer.C:
+		if !p.await(bound, lksdk.ConnectionStateConnected) {
 			return
 		}
 	}
+}
+
+// await waits until a track has a connection, as long as the room's is in one of these states. It reports whether it has.
+func (p *Participant) await(bound <-chan struct{}, while ...lksdk.ConnectionState) bool {
+	timer := time.NewTimer(bindTimeout)
+	defer timer.Stop()
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for slices.Contains(while, p.room.ConnectionState()) {
+		select {
+		case <-bound:
+			return true
+		case <-tick.C:
+		case <-timer.C:
+			return false
+		}
+	}
+	return false
 }
 
 func (p *Participant) callbacks() *lksdk.RoomCallback {

@@ -11,7 +11,7 @@ import (
 
 // Whoever else reads a track that is recorded, as Pion does while it probes whose a stream is, ends with the recording.
 func TestAllReadersOfATrackEnd(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	srv, err := Start(ctx, Options{})
 	require.NoError(t, err)

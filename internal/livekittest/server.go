@@ -3,10 +3,11 @@ package livekittest
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
+	crand "crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -28,6 +29,14 @@ const (
 	startTries   = 3                // a free port may be taken between choosing and binding it
 	stopTimeout  = 2 * time.Second  // from SIGTERM to SIGKILL
 	pollInterval = 10 * time.Millisecond
+)
+
+// Ports are chosen below those that systems hand out by themselves (Linux: from 32768, RFC 6335 section 6: from 49152), so that
+// nobody is given one between choosing and binding it, or while the server is down for a restart.
+const (
+	firstPort = 20000
+	lastPort  = 31999
+	portTries = 100 // taken ones are few
 )
 
 // Options configure a Server. The zero value is a good test server.
@@ -77,10 +86,10 @@ func Start(ctx context.Context, options Options) (*Server, error) {
 		client: &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second},
 	}
 	if s.apiKey == "" {
-		s.apiKey = "API" + rand.Text()[:12]
+		s.apiKey = "API" + crand.Text()[:12]
 	}
 	if s.apiSecret == "" {
-		s.apiSecret = rand.Text() + rand.Text()
+		s.apiSecret = crand.Text() + crand.Text()
 	}
 	for range startTries {
 		if err = s.choosePorts(); err != nil {
@@ -98,19 +107,34 @@ func Start(ctx context.Context, options Options) (*Server, error) {
 
 func (s *Server) choosePorts() (err error) {
 	if s.options.Port == 0 {
-		l, listenErr := (&net.ListenConfig{}).Listen(context.Background(), "tcp4", "127.0.0.1:0")
-		if listenErr != nil {
-			return fmt.Errorf("choose a TCP port: %w", listenErr)
+		s.port, err = freePort(func(port int) (io.Closer, error) {
+			return net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+		})
+		if err != nil {
+			return fmt.Errorf("choose a TCP port: %w", err)
 		}
-		s.port = l.Addr().(*net.TCPAddr).Port
-		err = l.Close()
 	}
-	c, listenErr := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if listenErr != nil {
-		return fmt.Errorf("choose a UDP port: %w", listenErr)
+	s.udpPort, err = freePort(func(port int) (io.Closer, error) {
+		return net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+	})
+	if err != nil {
+		return fmt.Errorf("choose a UDP port: %w", err)
 	}
-	s.udpPort = c.LocalAddr().(*net.UDPAddr).Port
-	return errors.Join(err, c.Close())
+	return nil
+}
+
+// freePort returns a port that listen takes.
+func freePort(listen func(port int) (io.Closer, error)) (int, error) {
+	var last error
+	for range portTries {
+		port := firstPort + rand.IntN(lastPort-firstPort+1) //nolint:gosec // any will do
+		l, err := listen(port)
+		if err == nil {
+			return port, l.Close()
+		}
+		last = err
+	}
+	return 0, last
 }
 
 func (s *Server) config(stunAddr string) (string, error) {
@@ -196,7 +220,7 @@ func (s *Server) waitReady(ctx context.Context, p *process) error {
 		}
 		if resp, err := s.client.Do(req); err == nil {
 			_ = resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
+			if resp.StatusCode == http.StatusOK && s.isOurs(ctx) {
 				return nil
 			}
 		}
@@ -208,6 +232,12 @@ func (s *Server) waitReady(ctx context.Context, p *process) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// isOurs tells the server from another one that was faster to bind the port: it knows the key.
+func (s *Server) isOurs(ctx context.Context) bool {
+	_, err := s.Rooms(ctx)
+	return err == nil
 }
 
 // URL returns the WebSocket URL that clients join by.

@@ -47,7 +47,8 @@ type Track struct {
 	lastSent  time.Time
 }
 
-// Publish makes an audio track. Others see it when it returns; send audio with Say, Send or WriteRTP.
+// Publish makes an audio track. Others see it and it has a connection when Publish returns; send audio with Say, Send or
+// WriteRTP.
 func (p *Participant) Publish(options TrackOptions) (*Track, error) {
 	codec := webrtc.RTPCodecCapability{
 		MimeType: webrtc.MimeTypeOpus, ClockRate: clockRate, Channels: 2, SDPFmtpLine: "minptime=10;useinbandfec=1",
@@ -70,6 +71,10 @@ func (p *Participant) Publish(options TrackOptions) (*Track, error) {
 	p.mu.Lock()
 	p.published = append(p.published, bound)
 	p.mu.Unlock()
+	// What is sent before is lost without a word.
+	if !p.await(bound, lksdk.ConnectionStateConnected, lksdk.ConnectionStateReconnecting) {
+		return nil, errors.New("publish track: it got no connection")
+	}
 	return &Track{
 		participant: p, publication: publication, local: local, freeze: options.FreezeClock,
 		sequence: uint16(rand.UintN(1 << 16)), timestamp: rand.Uint32(), //nolint:gosec // RTP start values

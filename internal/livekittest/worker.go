@@ -120,7 +120,7 @@ func (w *AgentWorker) run() {
 
 // take joins the room of a job.
 func (w *AgentWorker) take(assignment *livekit.JobAssignment) {
-	ctx, cancel := context.WithTimeout(context.Background(), joinTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*joinTimeout)
 	defer cancel()
 	job := &Job{Job: assignment.Job}
 	status := &livekit.UpdateJobStatus{JobId: assignment.Job.Id, Status: livekit.JobStatus_JS_RUNNING}
