@@ -15,22 +15,25 @@ import (
 
 func TestEndsThatOthersDecide(t *testing.T) {
 	for name, test := range map[string]struct {
-		end  func(b *bench) error
-		want error
+		end       func(b *bench) error
+		want      error
+		reconnect time.Duration // zero: long enough for a slow machine
 	}{
-		"room deleted": {func(b *bench) error { return b.srv.DeleteRoom(b.ctx, "r") }, roomleg.ErrRoomDeleted},
+		"room deleted": {end: func(b *bench) error { return b.srv.DeleteRoom(b.ctx, "r") }, want: roomleg.ErrRoomDeleted},
 		"removed": {
-			func(b *bench) error { return b.srv.RemoveParticipant(b.ctx, "r", "caller") }, roomleg.ErrRemoved,
+			end: func(b *bench) error { return b.srv.RemoveParticipant(b.ctx, "r", "caller") }, want: roomleg.ErrRemoved,
 		},
 		"identity taken": {
-			func(b *bench) error { b.human("r", "caller"); return nil }, roomleg.ErrDuplicateIdentity,
+			end: func(b *bench) error { b.human("r", "caller"); return nil }, want: roomleg.ErrDuplicateIdentity,
 		},
-		"server killed": {func(b *bench) error { b.srv.Kill(); return nil }, roomleg.ErrConnectionLost},
+		"server killed": {
+			end: func(b *bench) error { b.srv.Kill(); return nil }, want: roomleg.ErrConnectionLost, reconnect: 300 * time.Millisecond,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			opts := b.options("r", "caller")
-			opts.ReconnectTimeout = 300 * time.Millisecond
+			opts.ReconnectTimeout = test.reconnect
 			leg := b.join(opts)
 			require.NoError(t, leg.Publish(b.ctx))
 			require.NoError(t, leg.Err())

@@ -26,7 +26,7 @@ func (l *Leg) sayGoodbye(reason livekit.DisconnectReason) {
 	if engine == nil || engine.SendLeaveWithReason(reason) != nil {
 		return
 	}
-	timer := time.NewTimer(goodbyeTimeout)
+	timer := time.NewTimer(l.limits.goodbye)
 	defer timer.Stop()
 	select {
 	case <-l.dismissed:

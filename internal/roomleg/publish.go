@@ -80,7 +80,7 @@ func (l *Leg) settleNegotiation() {
 	if !l.voice.heldSince.IsSet() {
 		return // Publish was never called
 	}
-	timer := time.NewTimer(negotiationLimit)
+	timer := time.NewTimer(l.limits.negotiation)
 	defer timer.Stop()
 	select {
 	case <-l.voice.bound:

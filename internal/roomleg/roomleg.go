@@ -92,6 +92,7 @@ type Leg struct {
 	taps    *taps
 	network *network
 	joined  time.Time
+	limits  limits
 
 	company company
 	unheard unheard // owned by watch
@@ -126,6 +127,9 @@ type Leg struct {
 	dropped map[string]lastHeard // by track SID: those that were listeners
 	err     error                // why, nil if we left
 }
+
+// limits bound what Leave waits for: the end of a negotiation, the server's answer, and all of it.
+type limits struct{ negotiation, goodbye, leave time.Duration }
 
 // Join makes the participant and waits until it is connected and its agents are sent for. If ctx ends first Join returns
 // at once, and a connection that comes about all the same is taken down behind it.
@@ -174,6 +178,7 @@ func newLeg(opts Options) (*Leg, error) {
 		attributes: make(map[string]string), listeners: make(map[string]*listener), dropped: make(map[string]lastHeard),
 		unheard: unheard{reasons: make(map[string]Refusal)},
 		company: company{changed: make(chan struct{})},
+		limits:  limits{negotiation: negotiationLimit, goodbye: goodbyeTimeout, leave: leaveTimeout},
 	}
 	maps.Copy(l.attributes, opts.Attributes)
 	l.taps.broken = l.brokenAudio
@@ -298,7 +303,7 @@ func (l *Leg) leave(reason livekit.DisconnectReason) error {
 	l.closing = true
 	l.mu.Unlock()
 	l.finish(nil)
-	timer := time.NewTimer(leaveTimeout)
+	timer := time.NewTimer(l.limits.leave)
 	defer timer.Stop()
 
 	connection := l.room.LocalParticipant.GetPublisherPeerConnection()
@@ -317,10 +322,10 @@ func (l *Leg) leave(reason livekit.DisconnectReason) error {
 	select {
 	case <-ended:
 	case <-timer.C:
-		return fmt.Errorf("leave room: not ended after %v", leaveTimeout)
+		return fmt.Errorf("leave room: not ended after %v", l.limits.leave)
 	}
 	if connected && !awaitClosed(connection, 0, timer.C) {
-		return fmt.Errorf("leave room: media connection still open after %v", leaveTimeout)
+		return fmt.Errorf("leave room: media connection still open after %v", l.limits.leave)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package roomleg
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -41,13 +42,17 @@ func TestTrackIsSeenSinceItWasSeenFirst(t *testing.T) {
 
 // A server that takes a room down may take the tracks first.
 func TestTracksThatWentWithTheRoomWereHeard(t *testing.T) {
-	l := &Leg{listeners: map[string]*listener{}, dropped: map[string]lastHeard{}, done: make(chan struct{})}
-	for _, sid := range []string{"TR_now", "TR_lately"} {
-		l.listeners[sid] = &listener{stream: new(tapped)}
-		l.listeners[sid].stream.packets.Store(7)
-	}
-	l.dropLocked("TR_lately")
-	l.dropped["TR_before"] = lastHeard{packets: 9, at: time.Now().Add(-takingDown)}
-	l.finish(nil)
-	require.Equal(t, map[string]uint64{"TR_now": 7, "TR_lately": 7}, l.heardAtEnd)
+	synctest.Test(t, func(t *testing.T) {
+		l := &Leg{listeners: map[string]*listener{}, dropped: map[string]lastHeard{}, done: make(chan struct{})}
+		for _, sid := range []string{"TR_before", "TR_lately", "TR_now"} {
+			l.listeners[sid] = &listener{stream: new(tapped)}
+			l.listeners[sid].stream.packets.Store(7)
+		}
+		l.dropLocked("TR_before")
+		time.Sleep(time.Nanosecond) // fake time
+		l.dropLocked("TR_lately")
+		time.Sleep(takingDown - time.Nanosecond) // fake time
+		l.finish(nil)
+		require.Equal(t, map[string]uint64{"TR_now": 7, "TR_lately": 7}, l.heardAtEnd)
+	})
 }
