@@ -154,16 +154,17 @@ func TestUnknownCallsCostNoTime(t *testing.T) {
 func TestAFullNodeIsToldThatItLost(t *testing.T) {
 	n := newNode()
 	n.bid = 0
-	s := newStand(t, n)
-	require.Equal(t, http.StatusTooManyRequests, s.post(t, encodings[0], dialMethod, dial()).Code)
-	down := make(chan struct{})
-	go func() {
-		s.bus.Shutdown() // waits for the goroutine that waits for the election's outcome
-		close(down)
-	}()
-	select {
-	case <-down:
-	case <-time.After(5 * time.Second):
-		t.Fatal("the node still waits for its bid's outcome")
-	}
+	inBubble(t, n, func(t *testing.T, s *stand) {
+		require.Equal(t, http.StatusTooManyRequests, s.post(t, encodings[0], dialMethod, dial()).Code)
+		down := make(chan struct{})
+		go func() {
+			s.bus.Shutdown() // waits for the goroutine that waits for the election's outcome
+			close(down)
+		}()
+		select {
+		case <-down:
+		case <-time.After(5 * time.Second): // fake time
+			t.Fatal("the node still waits for its bid's outcome")
+		}
+	})
 }

@@ -39,21 +39,22 @@ func TestConfiguredCredentialsAreFilledIn(t *testing.T) {
 		for _, e := range encodings {
 			t.Run(name+"/"+e.name, func(t *testing.T) {
 				n := newNode()
-				s := newStand(t, n, configured)
-				w := s.post(t, e, dialMethod, dial(func(r *livekit.DialWhatsAppCallRequest) {
-					r.WhatsappApiKey, r.WhatsappCloudApiVersion = tc.key, tc.version
-				}), func(*http.Request) {})
-				require.Equal(t, http.StatusOK, w.Code, w.Body.String())
-				got := n.lastStart(t).GetDial()
-				require.Equal(t, tc.wantKey, got.WhatsappApiKey)
-				require.Equal(t, tc.wantVersion, got.WhatsappCloudApiVersion)
+				inBubble(t, n, func(t *testing.T, s *stand) {
+					w := s.post(t, e, dialMethod, dial(func(r *livekit.DialWhatsAppCallRequest) {
+						r.WhatsappApiKey, r.WhatsappCloudApiVersion = tc.key, tc.version
+					}), func(*http.Request) {})
+					require.Equal(t, http.StatusOK, w.Code, w.Body.String())
+					got := n.lastStart(t).GetDial()
+					require.Equal(t, tc.wantKey, got.WhatsappApiKey)
+					require.Equal(t, tc.wantVersion, got.WhatsappCloudApiVersion)
 
-				w = s.post(t, e, acceptMethod, accept(func(r *livekit.AcceptWhatsAppCallRequest) {
-					r.WhatsappApiKey, r.WhatsappCloudApiVersion = tc.key, tc.version
-				}), func(*http.Request) {})
-				require.Equal(t, http.StatusOK, w.Code, w.Body.String())
-				require.Equal(t, tc.wantKey, n.lastStart(t).GetAccept().WhatsappApiKey)
-				require.Equal(t, tc.wantVersion, n.lastStart(t).GetAccept().WhatsappCloudApiVersion)
+					w = s.post(t, e, acceptMethod, accept(func(r *livekit.AcceptWhatsAppCallRequest) {
+						r.WhatsappApiKey, r.WhatsappCloudApiVersion = tc.key, tc.version
+					}), func(*http.Request) {})
+					require.Equal(t, http.StatusOK, w.Code, w.Body.String())
+					require.Equal(t, tc.wantKey, n.lastStart(t).GetAccept().WhatsappApiKey)
+					require.Equal(t, tc.wantVersion, n.lastStart(t).GetAccept().WhatsappCloudApiVersion)
+				}, configured)
 			})
 		}
 	}
@@ -95,8 +96,9 @@ func TestMissingCredentialsAreNamed(t *testing.T) {
 
 func TestDisconnectWithoutKeyIsTheCallsOwn(t *testing.T) {
 	n := newNode()
-	s := newStand(t, n, configured)
-	w := s.post(t, encodings[0], disconnectMethod, disconnect(func(r *livekit.DisconnectWhatsAppCallRequest) { r.WhatsappApiKey = "" }), func(*http.Request) {})
-	require.Equal(t, http.StatusOK, w.Code, w.Body.String())
-	require.Empty(t, n.disconnects[0].GetRequest().GetWhatsappApiKey())
+	inBubble(t, n, func(t *testing.T, s *stand) {
+		w := s.post(t, encodings[0], disconnectMethod, disconnect(func(r *livekit.DisconnectWhatsAppCallRequest) { r.WhatsappApiKey = "" }), func(*http.Request) {})
+		require.Equal(t, http.StatusOK, w.Code, w.Body.String())
+		require.Empty(t, n.disconnects[0].GetRequest().GetWhatsappApiKey())
+	}, configured)
 }

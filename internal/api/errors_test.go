@@ -58,6 +58,7 @@ type errorCase struct {
 	method  string
 	req     proto.Message
 	change  func(*http.Request)
+	token   func(testing.TB) string // nil for a good one
 	node    *node
 	options func(*api.Options)
 	want    failure
@@ -79,13 +80,17 @@ func requireErrors(t *testing.T, cases []errorCase) {
 				if tc.options != nil {
 					options = append(options, tc.options)
 				}
-				s := newStand(t, n, options...)
-				change := tc.change
-				if change == nil {
-					change = func(*http.Request) {}
-				}
-				requireFailure(t, tc.want, s.post(t, e, tc.method, tc.req, change))
-				require.Equal(t, tc.reaches, n.asked() > before, "node asked")
+				inBubble(t, n, func(t *testing.T, s *stand) {
+					var changes []func(*http.Request)
+					if tc.token != nil {
+						changes = append(changes, bearer(tc.token(t)))
+					}
+					if tc.change != nil {
+						changes = append(changes, tc.change)
+					}
+					requireFailure(t, tc.want, s.post(t, e, tc.method, tc.req, changes...))
+					require.Equal(t, tc.reaches, n.asked() > before, "node asked")
+				}, options...)
 			})
 		}
 	}
@@ -257,25 +262,27 @@ func TestErrorsOfTheNode(t *testing.T) {
 
 func TestTextOfBrokenNodesIsLoggedOnly(t *testing.T) {
 	for _, err := range []error{errors.New("pw@db"), psrpc.NewErrorf(psrpc.Internal, "pw@db")} {
-		s := newStand(t, failing(err))
-		for _, w := range []*httptest.ResponseRecorder{
-			s.post(t, encodings[0], dialMethod, dial()), s.post(t, encodings[0], disconnectMethod, disconnect()),
-		} {
-			require.NotContains(t, w.Body.String(), "pw@db")
-		}
-		require.Equal(t, 2, strings.Count(s.log.String(), "pw@db"))
+		inBubble(t, failing(err), func(t *testing.T, s *stand) {
+			for _, w := range []*httptest.ResponseRecorder{
+				s.post(t, encodings[0], dialMethod, dial()), s.post(t, encodings[0], disconnectMethod, disconnect()),
+			} {
+				require.NotContains(t, w.Body.String(), "pw@db")
+			}
+			require.Equal(t, 2, strings.Count(s.log.String(), "pw@db"))
+		})
 	}
 }
 
 func TestSecretsInErrorsAreRedacted(t *testing.T) {
 	quoting := psrpc.NewError(psrpc.UpstreamClientError, errors.New("token "+metaToken+" may not call "+number),
 		&connectorpb.ErrorMeta{Meta: map[string]string{"whatsapp_error_details": "no " + number}})
-	s := newStand(t, failing(quoting))
-	w := s.post(t, encodings[1], dialMethod, dial())
-	requireFailure(t, failure{
-		400, "invalid_argument", "token [redacted] may not call [redacted]",
-		map[string]string{"whatsapp_error_details": "no [redacted]"},
-	}, w)
+	inBubble(t, failing(quoting), func(t *testing.T, s *stand) {
+		w := s.post(t, encodings[1], dialMethod, dial())
+		requireFailure(t, failure{
+			400, "invalid_argument", "token [redacted] may not call [redacted]",
+			map[string]string{"whatsapp_error_details": "no [redacted]"},
+		}, w)
+	})
 }
 
 func TestAdmission(t *testing.T) {
@@ -291,8 +298,9 @@ func TestAdmission(t *testing.T) {
 		{name: "draining/Accept", method: acceptMethod, req: accept(), options: draining, want: failure{429, "resource_exhausted", "draining", map[string]string{"limit": "draining"}}},
 	})
 	t.Run("draining/Disconnect goes on", func(t *testing.T) {
-		s := newStand(t, newNode(), draining)
-		require.Equal(t, http.StatusOK, s.post(t, encodings[0], disconnectMethod, disconnect()).Code)
+		inBubble(t, newNode(), func(t *testing.T, s *stand) {
+			require.Equal(t, http.StatusOK, s.post(t, encodings[0], disconnectMethod, disconnect()).Code)
+		}, draining)
 	})
 }
 

@@ -91,28 +91,30 @@ func TestRefusalsAreLoggedOnceAMinuteForEachReason(t *testing.T) {
 
 func TestKeysMayBeKeptFromNumbers(t *testing.T) {
 	var asked [][2]string
-	s := newStand(t, newNode(), func(o *api.Options) {
+	permitted := func(o *api.Options) {
 		o.Permitted = func(apiKey, number string) bool {
 			asked = append(asked, [2]string{apiKey, number})
 			return apiKey == otherKey
 		}
-	})
-	other := func(r *http.Request) {
-		r.Header.Set("Authorization", "Bearer "+sign(t, otherKey, otherSecret, &auth.VideoGrant{RoomCreate: true}))
 	}
-	w := s.post(t, encodings[0], dialMethod, dial())
-	require.Equal(t, http.StatusForbidden, w.Code)
-	require.Contains(t, w.Body.String(), `"code":"permission_denied"`)
-	require.Equal(t, http.StatusForbidden, s.post(t, encodings[1], acceptMethod, accept()).Code)
-	require.Equal(t, http.StatusOK, s.post(t, encodings[0], dialMethod, dial(), other).Code)
-	require.Equal(t, http.StatusOK, s.post(t, encodings[0], acceptMethod, accept(), other).Code)
-	require.Equal(t, [2]string{key, dial().WhatsappPhoneNumberId}, asked[0])
+	inBubble(t, newNode(), func(t *testing.T, s *stand) {
+		other := func(r *http.Request) {
+			r.Header.Set("Authorization", "Bearer "+sign(t, otherKey, otherSecret, &auth.VideoGrant{RoomCreate: true}))
+		}
+		w := s.post(t, encodings[0], dialMethod, dial())
+		require.Equal(t, http.StatusForbidden, w.Code)
+		require.Contains(t, w.Body.String(), `"code":"permission_denied"`)
+		require.Equal(t, http.StatusForbidden, s.post(t, encodings[1], acceptMethod, accept()).Code)
+		require.Equal(t, http.StatusOK, s.post(t, encodings[0], dialMethod, dial(), other).Code)
+		require.Equal(t, http.StatusOK, s.post(t, encodings[0], acceptMethod, accept(), other).Code)
+		require.Equal(t, [2]string{key, dial().WhatsappPhoneNumberId}, asked[0])
 
-	for apiKey, want := range map[string]int{sign(t, key, secret, &auth.VideoGrant{RoomCreate: true}): http.StatusForbidden} {
-		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/connector/v1/permissions?phone_number_id=100&user=15550001111", nil)
-		r.Header.Set("Authorization", "Bearer "+apiKey)
-		w := httptest.NewRecorder()
-		s.ServeHTTP(w, r)
-		require.Equal(t, want, w.Code, w.Body.String())
-	}
+		for apiKey, want := range map[string]int{sign(t, key, secret, &auth.VideoGrant{RoomCreate: true}): http.StatusForbidden} {
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/connector/v1/permissions?phone_number_id=100&user=15550001111", nil)
+			r.Header.Set("Authorization", "Bearer "+apiKey)
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, r)
+			require.Equal(t, want, w.Code, w.Body.String())
+		}
+	}, permitted)
 }

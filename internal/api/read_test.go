@@ -81,111 +81,119 @@ func (s *stand) get(t *testing.T, path string, change ...func(*http.Request)) *h
 func verb(method string) func(*http.Request) { return func(r *http.Request) { r.Method = method } }
 
 func TestReadListsTheCallsOfItsKey(t *testing.T) {
-	s := newStand(t, withRecords())
-	other := bearer(sign(t, otherKey, otherSecret, &auth.VideoGrant{RoomList: true}))
-	inRoomA := bearer(sign(t, key, secret, &auth.VideoGrant{RoomAdmin: true, Room: "room-a"}))
+	list := signed(key, secret, &auth.VideoGrant{RoomList: true})
+	other := signed(otherKey, otherSecret, &auth.VideoGrant{RoomList: true})
+	inRoomA := signed(key, secret, &auth.VideoGrant{RoomAdmin: true, Room: "room-a"})
 	tests := []struct {
 		name, query string
-		change      []func(*http.Request)
+		token       func(testing.TB) string
 		want        []string
 	}{
-		{"live ones, newest first", "", nil, []string{slashed, callID}},
-		{"ended ones too", "?ended=true", nil, []string{slashed, "wacid.over", callID}},
-		{"of a room", "?ended=true&room=room-a", nil, []string{"wacid.over", callID}},
-		{"in a state", "?state=ringing", nil, []string{slashed}},
-		{"as the log names it", "?ended=true&log_id=" + logs.ID("wacid.over"), nil, []string{"wacid.over"}},
-		{"ended is a state", "?state=ended", nil, []string{"wacid.over"}},
-		{"none", "?room=room-c", nil, []string{}},
-		{"another key's", "", []func(*http.Request){other}, []string{"wacid.others"}},
-		{"an administrator of a room", "?room=room-a", []func(*http.Request){inRoomA}, []string{callID}},
-		{"a slash at the end", "/", nil, []string{slashed, callID}},
+		{"live ones, newest first", "", list, []string{slashed, callID}},
+		{"ended ones too", "?ended=true", list, []string{slashed, "wacid.over", callID}},
+		{"of a room", "?ended=true&room=room-a", list, []string{"wacid.over", callID}},
+		{"in a state", "?state=ringing", list, []string{slashed}},
+		{"as the log names it", "?ended=true&log_id=" + logs.ID("wacid.over"), list, []string{"wacid.over"}},
+		{"ended is a state", "?state=ended", list, []string{"wacid.over"}},
+		{"none", "?room=room-c", list, []string{}},
+		{"another key's", "", other, []string{"wacid.others"}},
+		{"an administrator of a room", "?room=room-a", inRoomA, []string{callID}},
+		{"a slash at the end", "/", list, []string{slashed, callID}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			w := s.get(t, "/connector/v1/calls"+tt.query, tt.change...)
-			require.Equal(t, http.StatusOK, w.Code, w.Body)
-			require.Equal(t, "application/json", w.Header().Get("Content-Type"))
-			var list struct{ Calls []struct{ CallID string } }
-			require.NoError(t, json.Unmarshal(w.Body.Bytes(), &list))
-			require.NotNil(t, list.Calls)
-			got := []string{}
-			for _, c := range list.Calls {
-				got = append(got, c.CallID)
-			}
-			require.Equal(t, tt.want, got)
+			inBubble(t, withRecords(), func(t *testing.T, s *stand) {
+				w := s.get(t, "/connector/v1/calls"+tt.query, bearer(tt.token(t)))
+				require.Equal(t, http.StatusOK, w.Code, w.Body)
+				require.Equal(t, "application/json", w.Header().Get("Content-Type"))
+				var list struct{ Calls []struct{ CallID string } }
+				require.NoError(t, json.Unmarshal(w.Body.Bytes(), &list))
+				require.NotNil(t, list.Calls)
+				got := []string{}
+				for _, c := range list.Calls {
+					got = append(got, c.CallID)
+				}
+				require.Equal(t, tt.want, got)
+			})
 		})
 	}
 }
 
 func TestReadTellsOneCall(t *testing.T) {
-	s := newStand(t, withRecords())
-	for _, id := range []string{callID, slashed, "wacid.over"} {
-		for _, path := range []string{url.PathEscape(id), id} {
-			w := s.get(t, "/connector/v1/calls/"+path)
-			require.Equal(t, http.StatusOK, w.Code, w.Body)
-			var r connectorpb.CallRecord
-			require.NoError(t, protojson.Unmarshal(w.Body.Bytes(), &r))
-			require.Equal(t, id, r.GetCallId())
+	inBubble(t, withRecords(), func(t *testing.T, s *stand) {
+		for _, id := range []string{callID, slashed, "wacid.over"} {
+			for _, path := range []string{url.PathEscape(id), id} {
+				w := s.get(t, "/connector/v1/calls/"+path)
+				require.Equal(t, http.StatusOK, w.Code, w.Body)
+				var r connectorpb.CallRecord
+				require.NoError(t, protojson.Unmarshal(w.Body.Bytes(), &r))
+				require.Equal(t, id, r.GetCallId())
+			}
 		}
-	}
-	w := s.get(t, "/connector/v1/calls/"+url.PathEscape(callID))
-	require.Contains(t, w.Body.String(), `"roundTrip":"0.042s"`)
-	require.Contains(t, w.Body.String(), `"received":700`, "numbers are numbers")
-	require.Contains(t, w.Body.String(), `"diagnosis":[]`, "nothing is wrong, which is no unknown")
-	require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
+		w := s.get(t, "/connector/v1/calls/"+url.PathEscape(callID))
+		require.Contains(t, w.Body.String(), `"roundTrip":"0.042s"`)
+		require.Contains(t, w.Body.String(), `"received":700`, "numbers are numbers")
+		require.Contains(t, w.Body.String(), `"diagnosis":[]`, "nothing is wrong, which is no unknown")
+		require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
 
-	head := s.get(t, "/connector/v1/calls/"+url.PathEscape(callID), verb(http.MethodHead))
-	require.Equal(t, http.StatusOK, head.Code)
-	require.Equal(t, w.Header().Get("Content-Length"), head.Header().Get("Content-Length"))
+		head := s.get(t, "/connector/v1/calls/"+url.PathEscape(callID), verb(http.MethodHead))
+		require.Equal(t, http.StatusOK, head.Code)
+		require.Equal(t, w.Header().Get("Content-Length"), head.Header().Get("Content-Length"))
+	})
 }
 
 func TestReadRefuses(t *testing.T) {
-	s := newStand(t, withRecords())
-	grant := func(g auth.VideoGrant) func(*http.Request) { return bearer(sign(t, key, secret, &g)) }
+	grant := func(g auth.VideoGrant) func(testing.TB) string { return signed(key, secret, &g) }
+	list := grant(auth.VideoGrant{RoomList: true})
 	one := "/connector/v1/calls/" + url.PathEscape(callID)
 	tests := []struct {
 		name, path string
+		token      func(testing.TB) string
 		change     func(*http.Request)
 		status     int
 		code, text string
 	}{
-		{"no token", one, header("Authorization", ""), 401, "unauthenticated", "missing authorization"},
-		{"wrong secret", one, bearer(sign(t, key, otherSecret, &auth.VideoGrant{RoomList: true})), 401, "unauthenticated", "signature"},
-		{"a participant's token", one, grant(auth.VideoGrant{RoomJoin: true, Room: "room-a"}), 403, "permission_denied", "roomList"},
-		{"an empty grant", one, grant(auth.VideoGrant{}), 403, "permission_denied", "roomList"},
-		{"administrator of another room", one, grant(auth.VideoGrant{RoomAdmin: true, Room: "room-b"}), 404, "not_found", "not found"},
-		{"list with roomAdmin alone", "/connector/v1/calls", grant(auth.VideoGrant{RoomAdmin: true, Room: "room-a"}), 403, "permission_denied", "?room="},
-		{"list of another room", "/connector/v1/calls?room=room-b", grant(auth.VideoGrant{RoomAdmin: true, Room: "room-a"}), 403, "permission_denied", "?room="},
-		{"another key's call", "/connector/v1/calls/wacid.others", nil, 404, "not_found", "not found"},
-		{"unknown call", "/connector/v1/calls/wacid.nobody", nil, 404, "not_found", "not found"},
-		{"unknown path", "/connector/v1/agents", nil, 404, "bad_route", "/connector/v1/calls"},
-		{"the prefix alone", "/connector", nil, 404, "bad_route", "/connector/v1/calls"},
-		{"POST", one, verb(http.MethodPost), 405, "bad_route", "GET and HEAD"},
-		{"DELETE", one, verb(http.MethodDelete), 405, "bad_route", "GET and HEAD"},
-		{"mistyped parameter", "/connector/v1/calls?romm=a", nil, 400, "invalid_argument", "ended, log_id, room, state"},
-		{"parameter of a call", one + "?full=1", nil, 400, "invalid_argument", "has none"},
-		{"twice", "/connector/v1/calls?room=a&room=b", nil, 400, "invalid_argument", "more than once"},
-		{"no boolean", "/connector/v1/calls?ended=maybe", nil, 400, "invalid_argument", "true or false"},
-		{"unknown state", "/connector/v1/calls?state=dead", nil, 400, "invalid_argument", "pre-accepted"},
+		{"no token", one, list, header("Authorization", ""), 401, "unauthenticated", "missing authorization"},
+		{"wrong secret", one, signed(key, otherSecret, &auth.VideoGrant{RoomList: true}), nil, 401, "unauthenticated", "signature"},
+		{"a participant's token", one, grant(auth.VideoGrant{RoomJoin: true, Room: "room-a"}), nil, 403, "permission_denied", "roomList"},
+		{"an empty grant", one, grant(auth.VideoGrant{}), nil, 403, "permission_denied", "roomList"},
+		{"administrator of another room", one, grant(auth.VideoGrant{RoomAdmin: true, Room: "room-b"}), nil, 404, "not_found", "not found"},
+		{"list with roomAdmin alone", "/connector/v1/calls", grant(auth.VideoGrant{RoomAdmin: true, Room: "room-a"}), nil, 403, "permission_denied", "?room="},
+		{"list of another room", "/connector/v1/calls?room=room-b", grant(auth.VideoGrant{RoomAdmin: true, Room: "room-a"}), nil, 403, "permission_denied", "?room="},
+		{"another key's call", "/connector/v1/calls/wacid.others", list, nil, 404, "not_found", "not found"},
+		{"unknown call", "/connector/v1/calls/wacid.nobody", list, nil, 404, "not_found", "not found"},
+		{"unknown path", "/connector/v1/agents", list, nil, 404, "bad_route", "/connector/v1/calls"},
+		{"the prefix alone", "/connector", list, nil, 404, "bad_route", "/connector/v1/calls"},
+		{"POST", one, list, verb(http.MethodPost), 405, "bad_route", "GET and HEAD"},
+		{"DELETE", one, list, verb(http.MethodDelete), 405, "bad_route", "GET and HEAD"},
+		{"mistyped parameter", "/connector/v1/calls?romm=a", list, nil, 400, "invalid_argument", "ended, log_id, room, state"},
+		{"parameter of a call", one + "?full=1", list, nil, 400, "invalid_argument", "has none"},
+		{"twice", "/connector/v1/calls?room=a&room=b", list, nil, 400, "invalid_argument", "more than once"},
+		{"no boolean", "/connector/v1/calls?ended=maybe", list, nil, 400, "invalid_argument", "true or false"},
+		{"unknown state", "/connector/v1/calls?state=dead", list, nil, 400, "invalid_argument", "pre-accepted"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			change := []func(*http.Request){}
-			if tt.change != nil {
-				change = append(change, tt.change)
-			}
-			w := s.get(t, tt.path, change...)
-			require.Equal(t, tt.status, w.Code, w.Body)
-			require.Equal(t, "application/json", w.Header().Get("Content-Type"))
-			var failure struct{ Code, Msg string }
-			require.NoError(t, json.Unmarshal(w.Body.Bytes(), &failure))
-			require.Equal(t, tt.code, failure.Code)
-			require.Contains(t, failure.Msg, tt.text)
-			require.NotContains(t, s.log.String(), "romm", "queries are not logged")
+			inBubble(t, withRecords(), func(t *testing.T, s *stand) {
+				change := []func(*http.Request){bearer(tt.token(t))}
+				if tt.change != nil {
+					change = append(change, tt.change)
+				}
+				w := s.get(t, tt.path, change...)
+				require.Equal(t, tt.status, w.Code, w.Body)
+				require.Equal(t, "application/json", w.Header().Get("Content-Type"))
+				var failure struct{ Code, Msg string }
+				require.NoError(t, json.Unmarshal(w.Body.Bytes(), &failure))
+				require.Equal(t, tt.code, failure.Code)
+				require.Contains(t, failure.Msg, tt.text)
+				require.NotContains(t, s.log.String(), "romm", "queries are not logged")
+			})
 		})
 	}
-	require.Equal(t, "GET, HEAD, OPTIONS", s.get(t, one, verb(http.MethodPost)).Header().Get("Allow"))
-	require.Equal(t, http.StatusNoContent, s.get(t, one, verb(http.MethodOptions)).Code)
+	inBubble(t, withRecords(), func(t *testing.T, s *stand) {
+		require.Equal(t, "GET, HEAD, OPTIONS", s.get(t, one, verb(http.MethodPost)).Header().Get("Allow"))
+		require.Equal(t, http.StatusNoContent, s.get(t, one, verb(http.MethodOptions)).Code)
+	})
 }
 
 func TestReadWithoutNodes(t *testing.T) {
@@ -203,11 +211,12 @@ func TestReadIsNeverProxied(t *testing.T) {
 	defer upstream.Close()
 	target, err := url.Parse(upstream.URL)
 	require.NoError(t, err)
-	s := newStand(t, withRecords(), func(o *api.Options) { o.ProxyTarget = target })
-	require.Equal(t, http.StatusOK, s.get(t, "/connector/v1/calls").Code)
-	require.Equal(t, http.StatusOK, s.get(t, "//connector/v1/calls").Code)
-	require.Equal(t, http.StatusNotFound, s.get(t, "/connector/v2/calls").Code)
-	require.Zero(t, proxied)
+	inBubble(t, withRecords(), func(t *testing.T, s *stand) {
+		require.Equal(t, http.StatusOK, s.get(t, "/connector/v1/calls").Code)
+		require.Equal(t, http.StatusOK, s.get(t, "//connector/v1/calls").Code)
+		require.Equal(t, http.StatusNotFound, s.get(t, "/connector/v2/calls").Code)
+		require.Zero(t, proxied)
+	}, func(o *api.Options) { o.ProxyTarget = target })
 }
 
 // The states that can be asked for are those of a call.
