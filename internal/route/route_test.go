@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/livekit/protocol/livekit"
@@ -56,7 +57,8 @@ func (r registry) Owner(_ context.Context, id string) (string, error) {
 
 func (r registry) Nodes(context.Context) ([]string, error) { return nil, nil }
 
-// begin makes a client and a node for each bid, whose IDs are "0", "1" and so on. Call "a" is at node "0".
+// begin makes a client and a node for each bid, whose IDs are "0", "1" and so on. Call "a" is at node "0". It must be called
+// inside a synctest bubble: bids count for some milliseconds.
 func begin(t *testing.T, change func(*route.Options), bids ...float32) (*route.Client, []*node) {
 	t.Helper()
 	bus := localbus.New()
@@ -87,66 +89,70 @@ func accept() *connectorpb.StartCallRequest {
 }
 
 func TestNewCallGoesWhereThereIsMostRoom(t *testing.T) {
-	t.Parallel()
-	c, nodes := begin(t, nil, .2, .9, .5)
-	by := soon()
-	res, err := c.Start(t.Context(), accept(), by)
-	require.NoError(t, err)
-	require.Equal(t, "a", res.GetCallId())
-	require.True(t, by.Equal((<-nodes[1].started).GetAnswerBy().AsTime()))
+	synctest.Test(t, func(t *testing.T) {
+		c, nodes := begin(t, nil, .2, .9, .5)
+		by := soon()
+		res, err := c.Start(t.Context(), accept(), by)
+		require.NoError(t, err)
+		require.Equal(t, "a", res.GetCallId())
+		require.True(t, by.Equal((<-nodes[1].started).GetAnswerBy().AsTime()))
+	})
 }
 
 func TestNewCallThatNobodyTakes(t *testing.T) {
-	t.Parallel()
-	c, _ := begin(t, nil, 0, 0)
-	_, err := c.Start(t.Context(), accept(), soon())
-	require.ErrorIs(t, err, route.ErrBusy)
-	c, _ = begin(t, nil)
-	_, err = c.Start(t.Context(), accept(), soon())
-	require.ErrorIs(t, err, route.ErrNobody)
-	c, _ = begin(t, func(o *route.Options) { o.Draining = func() bool { return true } }, 1)
-	_, err = c.Start(t.Context(), accept(), soon())
-	require.ErrorIs(t, err, route.ErrDraining)
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := begin(t, nil, 0, 0)
+		_, err := c.Start(t.Context(), accept(), soon())
+		require.ErrorIs(t, err, route.ErrBusy)
+		c, _ = begin(t, nil)
+		_, err = c.Start(t.Context(), accept(), soon())
+		require.ErrorIs(t, err, route.ErrNobody)
+		c, _ = begin(t, func(o *route.Options) { o.Draining = func() bool { return true } }, 1)
+		_, err = c.Start(t.Context(), accept(), soon())
+		require.ErrorIs(t, err, route.ErrDraining)
+	})
 }
 
 func TestWhatANodeSaysComesBack(t *testing.T) {
-	t.Parallel()
-	c, nodes := begin(t, nil, 1)
-	nodes[0].err = psrpc.NewErrorf(psrpc.AlreadyExists, "taken")
-	_, err := c.Start(t.Context(), accept(), soon())
-	coded, ok := errors.AsType[psrpc.Error](err)
-	require.True(t, ok)
-	require.Equal(t, psrpc.AlreadyExists, coded.Code())
+	synctest.Test(t, func(t *testing.T) {
+		c, nodes := begin(t, nil, 1)
+		nodes[0].err = psrpc.NewErrorf(psrpc.AlreadyExists, "taken")
+		_, err := c.Start(t.Context(), accept(), soon())
+		coded, ok := errors.AsType[psrpc.Error](err)
+		require.True(t, ok)
+		require.Equal(t, psrpc.AlreadyExists, coded.Code())
+	})
 }
 
 func TestReportGoesToTheOwner(t *testing.T) {
-	t.Parallel()
-	var ended []*connectorpb.ReportCallRequest
-	c, nodes := begin(t, func(o *route.Options) {
-		o.Ended = func(_ context.Context, req *connectorpb.ReportCallRequest) error {
-			ended = append(ended, req)
-			return nil
+	synctest.Test(t, func(t *testing.T) {
+		var ended []*connectorpb.ReportCallRequest
+		c, nodes := begin(t, func(o *route.Options) {
+			o.Ended = func(_ context.Context, req *connectorpb.ReportCallRequest) error {
+				ended = append(ended, req)
+				return nil
+			}
+		}, 1, 1)
+		report := func(id string, event connectorpb.ReportCallRequest_Event) error {
+			return c.Report(t.Context(), &connectorpb.ReportCallRequest{CallId: id, Event: event, ErrorCode: 138021}, time.Time{}) // a node has time all the same
 		}
-	}, 1, 1)
-	report := func(id string, event connectorpb.ReportCallRequest_Event) error {
-		return c.Report(t.Context(), &connectorpb.ReportCallRequest{CallId: id, Event: event, ErrorCode: 138021}, time.Time{}) // a node has time all the same
-	}
-	require.NoError(t, report("a", connectorpb.ReportCallRequest_TERMINATED))
-	require.Equal(t, "a", (<-nodes[0].told).GetCallId())
-	require.ErrorIs(t, report("b", connectorpb.ReportCallRequest_ACCEPTED), route.ErrNotFound)
-	require.Empty(t, ended)
-	require.ErrorIs(t, report("b", connectorpb.ReportCallRequest_TERMINATED), route.ErrNotFound)
-	require.Len(t, ended, 1)
-	require.Equal(t, "b", ended[0].GetCallId())
-	require.Equal(t, int32(138021), ended[0].GetErrorCode(), "the call may live by now")
-	require.ErrorIs(t, report("broken", connectorpb.ReportCallRequest_ACCEPTED), route.ErrRegistry)
-	for id, want := range map[string]bool{"a": true, "b": false} {
-		held, err := c.Held(t.Context(), id)
-		require.NoError(t, err)
-		require.Equal(t, want, held)
-	}
-	_, err := c.Held(t.Context(), "broken")
-	require.ErrorIs(t, err, route.ErrRegistry)
-	require.ErrorIs(t, c.Connect(t.Context(), &connectorpb.ConnectCallRequest{}, soon()), route.ErrNotFound)
-	require.ErrorIs(t, c.Disconnect(t.Context(), &connectorpb.DisconnectCallRequest{}, soon()), route.ErrNotFound)
+		require.NoError(t, report("a", connectorpb.ReportCallRequest_TERMINATED))
+		require.Equal(t, "a", (<-nodes[0].told).GetCallId())
+		require.ErrorIs(t, report("b", connectorpb.ReportCallRequest_ACCEPTED), route.ErrNotFound)
+		require.Empty(t, ended)
+		require.ErrorIs(t, report("b", connectorpb.ReportCallRequest_TERMINATED), route.ErrNotFound)
+		require.Len(t, ended, 1)
+		require.Equal(t, "b", ended[0].GetCallId())
+		require.Equal(t, int32(138021), ended[0].GetErrorCode(), "the call may live by now")
+		require.ErrorIs(t, report("broken", connectorpb.ReportCallRequest_ACCEPTED), route.ErrRegistry)
+		for id, want := range map[string]bool{"a": true, "b": false} {
+			held, err := c.Held(t.Context(), id)
+			require.NoError(t, err)
+			require.Equal(t, want, held)
+		}
+		_, err := c.Held(t.Context(), "broken")
+		require.ErrorIs(t, err, route.ErrRegistry)
+		require.ErrorIs(t, c.Connect(t.Context(), &connectorpb.ConnectCallRequest{}, soon()), route.ErrNotFound)
+		require.ErrorIs(t, c.Disconnect(t.Context(), &connectorpb.DisconnectCallRequest{}, soon()), route.ErrNotFound)
+	})
 }
