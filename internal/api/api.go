@@ -98,7 +98,7 @@ type Options struct {
 	ProxyTarget *url.URL
 	// MaxBodyBytes limits a request to the connector; zero means DefaultMaxBodyBytes. Proxied ones are not limited.
 	MaxBodyBytes int64
-	// Attempts limits requests without a good token; nil limits none.
+	// Attempts limits requests without a good token, those for livekit-server too; nil limits none.
 	Attempts *attempts.Limiter
 	// Permitted says whether requests that an API key signed may use a business phone number. Nil means that all may.
 	Permitted func(apiKey, phoneNumberID string) bool
@@ -215,7 +215,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/settings/regions" && (r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions):
 		serveRegions(w, r)
 	case s.proxy != nil:
-		s.proxy.ServeHTTP(w, r)
+		s.passOn(w, r)
 	default:
 		refuse(w, r)
 	}

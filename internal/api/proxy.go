@@ -64,11 +64,12 @@ func newProxy(target *url.URL, log *slog.Logger) (*proxy, error) {
 		},
 	}
 	p.reverse = &httputil.ReverseProxy{
-		Transport:     p.transport,
-		FlushInterval: -1, // livekit-server streams; hold nothing back
-		ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-		Rewrite:       func(r *httputil.ProxyRequest) { rewrite(r, &to) },
-		ErrorHandler:  p.fail,
+		Transport:      p.transport,
+		FlushInterval:  -1, // livekit-server streams; hold nothing back
+		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		Rewrite:        func(r *httputil.ProxyRequest) { rewrite(r, &to) },
+		ModifyResponse: noteRefusal,
+		ErrorHandler:   p.fail,
 	}
 	return p, nil
 }

@@ -54,7 +54,7 @@ func (s *Server) verify(x *exchange, r *http.Request) (apiKey string, _ *jwt.Reg
 	if err == nil {
 		return apiKey, claims, grants, nil
 	}
-	if refused := s.limited(x, r); refused != nil {
+	if refused := s.limited(x.Header(), attempts.PlaceAPI, r); refused != nil {
 		return "", nil, nil, refused
 	}
 	s.attempts.Failed(s.attempts.Client(r))
@@ -64,14 +64,14 @@ func (s *Server) verify(x *exchange, r *http.Request) (apiKey string, _ *jwt.Reg
 // proved notes that a request came with a token that permits it. Participants of rooms have tokens, too: such prove nothing.
 func (s *Server) proved(r *http.Request) { s.attempts.Proved(s.attempts.Client(r)) }
 
-// limited is the answer to a client that failed too often, nil for others.
-func (s *Server) limited(x *exchange, r *http.Request) twirp.Error {
-	after, refused := s.attempts.Refused(attempts.PlaceAPI, s.attempts.Client(r))
+// limited is the answer to a client that failed too often, with the header of it, nil for others.
+func (s *Server) limited(answer http.Header, place string, r *http.Request) twirp.Error {
+	after, refused := s.attempts.Refused(place, s.attempts.Client(r))
 	if !refused {
 		return nil
 	}
 	seconds := strconv.Itoa(int(after.Round(time.Second) / time.Second))
-	x.Header().Set("Retry-After", seconds)
+	answer.Set("Retry-After", seconds)
 	return twirp.NewError(twirp.ResourceExhausted, "too many requests with a wrong access token came from this address: "+
 		"try again in "+seconds+" s, and check the API key and its secret").WithMeta("limit", "failed_attempts")
 }
@@ -88,6 +88,11 @@ func (s *Server) readToken(r *http.Request) (apiKey string, _ *jwt.RegisteredCla
 	if !strings.EqualFold(scheme, "Bearer") || raw == "" {
 		return "", nil, nil, unauthenticated(`malformed authorization header: it must read "Bearer <access token>"`)
 	}
+	return s.verifyToken(raw)
+}
+
+// verifyToken is readToken for the token alone.
+func (s *Server) verifyToken(raw string) (apiKey string, _ *jwt.RegisteredClaims, _ *auth.ClaimGrants, _ twirp.Error) {
 	token, err := auth.ParseAPIToken(raw)
 	if err != nil {
 		return "", nil, nil, unauthenticated("malformed access token: it must be a JWT signed with HS256")

@@ -61,11 +61,12 @@ type client struct {
 }
 
 // Places are what requests are for, for the metric's label.
-func Places() []string { return []string{PlaceAPI, PlaceWebhook} }
+func Places() []string { return []string{PlaceAPI, PlaceLiveKit, PlaceWebhook} }
 
 // The places.
 const (
 	PlaceAPI     = "api"
+	PlaceLiveKit = "livekit" // passed on to livekit-server
 	PlaceWebhook = "webhook"
 )
 

@@ -152,6 +152,7 @@ func TestTheLogTellsOnceAMinute(t *testing.T) {
 # HELP livekit_connector_requests_limited_total Requests that proved nothing and were answered 429 because their address had failed to prove itself too often, by what they were for.
 # TYPE livekit_connector_requests_limited_total counter
 livekit_connector_requests_limited_total{for="api"} 100
+livekit_connector_requests_limited_total{for="livekit"} 0
 livekit_connector_requests_limited_total{for="webhook"} 0
 `)))
 	})

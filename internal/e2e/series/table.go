@@ -138,7 +138,7 @@ func port() []Metric {
 	return []Metric{
 		{Name: "http_connections", Kind: Gauge},
 		{Name: "http_connections_refused_total", Kind: Counter, Labels: Labels{"limit": {"total", "address"}}},
-		{Name: "requests_limited_total", Kind: Counter, Labels: Labels{"for": {"api", "webhook"}}},
+		{Name: "requests_limited_total", Kind: Counter, Labels: Labels{"for": {"api", "livekit", "webhook"}}},
 		{Name: "tls_certificate_expiry_timestamp_seconds", Kind: Gauge, When: "tls.cert_file"},
 		{Name: "tls_certificate_reloads_total", Kind: Counter, When: "tls.cert_file", Labels: Labels{"outcome": {"taken", "refused"}}},
 	}
