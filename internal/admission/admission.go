@@ -10,9 +10,12 @@
 //   - what the process does take, as measured, and what is expected of the calls that the measurement has not seen in
 //     full yet. The expectation of a call wanes as fast as the window of the measurement fills with it.
 //
+// File descriptors are shared out at the start, and counted: what other things than calls have open beyond their share is
+// taken from the calls'.
+//
 // Of CPU only the process's own time counts. What others on the machine do refuses nobody: it passes by itself, or is for
-// the operator to move. While there is no call a measurement refuses nobody either, so no wrong one keeps a node empty for
-// ever.
+// the operator to move. While there is no call a measurement of CPU and memory refuses nobody either, so no wrong one keeps a
+// node empty for ever; descriptors are counted exactly, and without them a call could only fail.
 package admission
 
 import (
@@ -99,7 +102,9 @@ type Options struct {
 	// Capacity is what there is for the process.
 	Capacity Capacity
 	// Measure reads what the process uses now. Nil leaves the judgement to Costs.
-	Measure    func() (Use, error)
+	Measure func() (Use, error)
+	// OpenFiles counts the process's file descriptors, and how many there may be. Nil leaves the judgement to Limits.Files.
+	OpenFiles  func() (Files, error)
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
 }
@@ -110,6 +115,7 @@ type Gate struct {
 	costs    Costs
 	capacity Capacity
 	measure  func() (Use, error)
+	open     func() (Files, error) // may be nil
 	log      *slog.Logger
 	refused  map[Limit]prometheus.Counter
 
@@ -121,13 +127,14 @@ type Gate struct {
 	// fresh are the places that the measurement has not seen in full.
 	fresh  map[*Place]struct{}
 	window window
+	files  fileWindow
 	said   complaint
 }
 
 // New makes a gate and takes the first measurement: what the process uses without calls.
 func New(o Options) (*Gate, error) {
 	g := &Gate{
-		limits: o.Limits, costs: o.Costs, capacity: o.Capacity, measure: o.Measure, log: o.Logger,
+		limits: o.Limits, costs: o.Costs, capacity: o.Capacity, measure: o.Measure, open: o.OpenFiles, log: o.Logger,
 		byKey: make(map[string]int), byNumber: make(map[string]int), fresh: make(map[*Place]struct{}),
 	}
 	if g.measure != nil {
@@ -136,6 +143,13 @@ func New(o Options) (*Gate, error) {
 			return nil, fmt.Errorf("measure what the process uses: %w", err)
 		}
 		g.window.start(time.Now(), use)
+	}
+	if g.open != nil {
+		files, err := g.open()
+		if err != nil {
+			return nil, fmt.Errorf("count the process's file descriptors: %w", err)
+		}
+		g.files.add(files, 0)
 	}
 	g.register(o.Registerer)
 	return g, nil
@@ -255,8 +269,18 @@ func (g *Gate) Sample(now time.Time) {
 	if g.measure != nil {
 		use, err = g.measure()
 	}
+	var files Files
+	counted := false
+	if g.open != nil {
+		var countErr error
+		files, countErr = g.open()
+		counted = countErr == nil // at the limit there may be none to count with; what was counted before stands
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if counted {
+		g.files.add(files, g.calls)
+	}
 	if g.measure != nil && err == nil {
 		g.window.add(now, use)
 	}

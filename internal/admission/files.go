@@ -1,11 +1,76 @@
 package admission
 
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
 // What file descriptors are for.
 const (
 	filesPerCall     = 10  // measured: sockets of both legs, epoll's
-	filesBeside      = 200 // ports, with what probes and metrics are asked on; connections to LiveKit, Meta and receivers; logs
+	filesBeside      = 200 // the other ports with 50 connections each; connections to LiveKit, Meta and receivers; logs
 	connectionsShare = 4   // one in so many is for the connections of the API's port, at most
 )
+
+// Files are the process's file descriptors.
+type Files struct {
+	// Open is how many there are, Limit how many there may be.
+	Open, Limit int
+}
+
+// CountFiles counts those of this process.
+func CountFiles() (Files, error) {
+	limit, err := openFiles()
+	if err != nil {
+		return Files{}, fmt.Errorf("find the limit of open files: %w", err)
+	}
+	open, err := countFiles()
+	if err != nil {
+		return Files{}, fmt.Errorf("count open files: %w", err)
+	}
+	return Files{Open: open, Limit: int(min(limit, 1<<30))}, nil
+}
+
+const (
+	// filesSpare are kept for what opens between two counts. Of a small limit it is one in filesSpareShare.
+	filesSpare      = 50
+	filesSpareShare = 8
+	// fileWindowSize is how many counts are remembered. Calls that are being set up have not opened all of theirs, so for some
+	// seconds others seem to have fewer than they do.
+	fileWindowSize = 10
+)
+
+// fileWindow is how many descriptors other things than calls had open at the last counts. The zero value knows nothing.
+type fileWindow struct {
+	others []int // oldest first, at most fileWindowSize
+	last   Files
+}
+
+// add takes a count while there were so many calls.
+func (w *fileWindow) add(f Files, calls int) {
+	if len(w.others) >= fileWindowSize {
+		w.others = w.others[1:]
+	}
+	w.others, w.last = append(w.others, max(0, f.Open-calls*filesPerCall)), f
+}
+
+// calls is how many there can be beside the others; without a count as many as you like.
+func (w *fileWindow) calls() int {
+	if len(w.others) == 0 {
+		return math.MaxInt
+	}
+	spare := min(filesSpare, w.last.Limit/filesSpareShare)
+	return max(0, (w.last.Limit-spare-slices.Max(w.others))/filesPerCall)
+}
+
+// taken is what an error says if others take of the calls' share.
+func (w *fileWindow) taken(byOthers bool) string {
+	if !byOthers {
+		return ""
+	}
+	return fmt.Sprintf(" beside what else is open, %d of %d in all", w.last.Open, w.last.Limit)
+}
 
 // Connections are those of the API's port, which strangers can open.
 type Connections struct {

@@ -33,7 +33,8 @@ func (r Resource) over(more float64) bool {
 
 // Load is what a node has taken.
 type Load struct {
-	// Files are counted in calls, of which there are descriptors for so many.
+	// Files are counted in calls, of which there are descriptors for so many. What other things have taken of their share is
+	// among those used.
 	Calls, Files, CPU, Memory Resource
 }
 
@@ -60,7 +61,7 @@ func (g *Gate) loadLocked() Load {
 	cores, memory := g.window.cores(), g.window.memory()
 	return Load{
 		Calls: Resource{Used: float64(g.calls), Limit: float64(g.limits.Calls), Total: float64(g.limits.Calls)},
-		Files: Resource{Used: float64(g.calls), Limit: float64(g.limits.Files), Total: float64(g.limits.Files)},
+		Files: Resource{Used: float64(g.calls + g.limits.Files - g.filesLocked()), Limit: float64(g.limits.Files), Total: float64(g.limits.Files)},
 		CPU: Resource{
 			Used:  max(expected.CPU, cores+unseen.CPU),
 			Limit: g.limits.CPU * g.capacity.Cores, Total: g.capacity.Cores,
@@ -118,6 +119,9 @@ func bound(by map[string]int, key string, otherwise int) int {
 	return otherwise
 }
 
+// filesLocked is how many calls there are file descriptors for: their share, or less if other things take of it.
+func (g *Gate) filesLocked() int { return min(g.limits.Files, g.files.calls()) }
+
 // refusalLocked is nil if there is a place for such a call.
 func (g *Gate) refusalLocked(a Ask) *LimitError {
 	if n := g.limits.Calls; n > 0 && g.calls >= n {
@@ -129,8 +133,9 @@ func (g *Gate) refusalLocked(a Ask) *LimitError {
 	if n := bound(g.limits.ByNumber, a.PhoneNumberID, g.limits.PerNumber); n > 0 && g.byNumber[a.PhoneNumberID] >= n {
 		return &LimitError{LimitNumber, fmt.Sprintf("%d of %d calls of this phone number (limits.calls_per_number)", g.byNumber[a.PhoneNumberID], n)}
 	}
-	if n := g.limits.Files; n > 0 && g.calls >= n {
-		return &LimitError{LimitFiles, fmt.Sprintf("%d of %d calls that there are file descriptors for (LimitNOFILE=, --ulimit nofile=, ulimit -n)", g.calls, n)}
+	if n := g.filesLocked(); g.limits.Files > 0 && g.calls >= n {
+		return &LimitError{LimitFiles, fmt.Sprintf("%d of %d calls that there are file descriptors for%s (LimitNOFILE=, --ulimit nofile=, ulimit -n)",
+			g.calls, n, g.files.taken(n < g.limits.Files))}
 	}
 	if g.calls == 0 {
 		return nil // neither a cost nor a measurement keeps a node empty

@@ -79,6 +79,9 @@ func (a *App) newGate(reg prometheus.Registerer) (*admission.Gate, error) {
 	} else {
 		o.Measure = process.Use
 	}
+	if _, err = admission.CountFiles(); err == nil {
+		o.OpenFiles = admission.CountFiles
+	}
 	if l.CPUs > 0 {
 		o.Capacity.Cores, o.Capacity.CoresFrom = l.CPUs, "configuration"
 	}

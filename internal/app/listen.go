@@ -45,8 +45,9 @@ type Served struct {
 
 // Bounds that nobody sets.
 const (
-	// maxBeside is how many connections a port holds that is for probes or metrics alone: a flood of the API's port leaves it
-	// alone, and one of its own leaves calls their file descriptors.
+	// maxBeside is how many connections a port holds that is for probes or metrics alone, or is the operator's: a flood of the
+	// API's port leaves it alone, and one of its own leaves calls their file descriptors. There are three such ports at most,
+	// and 200 descriptors (see package admission) for them and all else that is no call.
 	maxBeside = 50
 	// maxStreams is how many requests there may be at once on one connection that speaks HTTP/2. Some clients have one connection
 	// for all their requests, and an Accept may wait for half a minute.
@@ -98,7 +99,9 @@ func StartServers(c *Config, o Served) (*Servers, error) {
 			s.API = server
 		}
 	}
-	admin := port{name: "admin", bind: c.Admin.BindAddresses, number: c.Admin.Port, patience: defaultPatience()}
+	admin := port{
+		name: "admin", bind: c.Admin.BindAddresses, number: c.Admin.Port, bounds: newConnections(&beside, nil), patience: defaultPatience(),
+	}
 	if c.TLS.Admin {
 		admin.tls = o.TLS
 	}
@@ -167,7 +170,7 @@ type port struct {
 	bind     []string
 	number   int          // 0 takes a free port, the same one on every address
 	tls      *tls.Config  // nil means http
-	bounds   *connections // nil means none
+	bounds   *connections // nil means none, as tests have it
 	patience patience
 }
 

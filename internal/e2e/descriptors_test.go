@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -21,12 +22,20 @@ import (
 func newFrugal(t *testing.T) (*world, *process) {
 	t.Helper()
 	w := newMetaAlone(t)
+	return w, w.launchFrugal(nil)
+}
+
+// launchFrugal starts that connector, with descriptors that it inherits.
+func (w *world) launchFrugal(inherited []*os.File, environ ...string) *process {
+	w.t.Helper()
 	path, err := binary()
-	require.NoError(t, err)
-	p := w.launch(exec.Command("sh", "-c", `ulimit -n 320; exec "$0"`, path), w.log)
+	require.NoError(w.t, err)
+	cmd := exec.Command("sh", "-c", `ulimit -n 320; exec "$0"`, path)
+	cmd.ExtraFiles = inherited
+	p := w.launch(cmd, w.log, environ...)
 	p.awaitStart()
 	w.url = p.url
-	return w, p
+	return p
 }
 
 // Calls that there are no descriptors for are refused before anything is done for them, as by a node that is full; those that
@@ -65,7 +74,7 @@ func TestNodeWithFewDescriptorsRefusesAndRecovers(t *testing.T) {
 func TestNodeWithFewDescriptorsOutlivesStrangers(t *testing.T) {
 	w, p := newFrugal(t)
 	c := w.answeredBy(p, 3)
-	strangers := p.intrude(400)
+	strangers := intrude(t, p.url, 400)
 	require.Greater(t, len(strangers), 70) // the application has some connections
 	require.LessOrEqual(t, len(strangers), 80)
 	_, metrics := p.ask("/metrics")
@@ -101,22 +110,22 @@ func (p *process) connections() int {
 	return n
 }
 
-// intrude opens so many connections to the API's port, one after the other, and returns those that it could keep: something
-// was answered on them, and they may be used again.
-func (p *process) intrude(connections int) (kept []net.Conn) {
-	p.t.Helper()
+// intrude opens so many connections to a port, one after the other, and returns those that it could keep: something was
+// answered on them, and they may be used again.
+func intrude(t *testing.T, url string, connections int) (kept []net.Conn) {
+	t.Helper()
 	for range connections {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
+		conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
 		if err != nil {
 			continue // closed at once
 		}
-		require.NoError(p.t, conn.SetDeadline(time.Now().Add(patience)))
+		require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
 		_, _ = io.WriteString(conn, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
 		if _, err = conn.Read(make([]byte, 4096)); err != nil {
 			_ = conn.Close()
 			continue
 		}
-		p.t.Cleanup(func() { _ = conn.Close() })
+		t.Cleanup(func() { _ = conn.Close() })
 		kept = append(kept, conn)
 	}
 	return kept
