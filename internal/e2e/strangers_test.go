@@ -3,47 +3,38 @@ package e2e_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"io"
-	"math/big"
-	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/livekit-connector/livekit-connector/internal/app"
 )
 
-// certificateFor writes a certificate of this machine and its key, and returns who believes it.
+// certificateFor writes a certificate of this machine and its key, httptest's, and returns who believes it.
 func certificateFor(t *testing.T, c *app.TLSConfig) *x509.CertPool {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	require.NoError(t, err)
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	certified := httptest.NewTLSServer(http.NotFoundHandler())
+	defer certified.Close()
+	secret, err := x509.MarshalPKCS8PrivateKey(certified.TLS.Certificates[0].PrivateKey)
 	require.NoError(t, err)
 	dir := t.TempDir()
 	c.CertFile, c.KeyFile = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
-	shown := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	require.NoError(t, os.WriteFile(c.CertFile, shown, 0o600))
-	require.NoError(t, os.WriteFile(c.KeyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), 0o600))
+	for name, block := range map[string]*pem.Block{
+		c.CertFile: {Type: "CERTIFICATE", Bytes: certified.Certificate().Raw}, c.KeyFile: {Type: "PRIVATE KEY", Bytes: secret},
+	} {
+		require.NoError(t, os.WriteFile(name, pem.EncodeToMemory(block), 0o600))
+	}
 	believers := x509.NewCertPool()
-	require.True(t, believers.AppendCertsFromPEM(shown))
+	believers.AddCert(certified.Certificate())
 	return believers
 }
 
