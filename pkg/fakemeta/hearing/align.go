@@ -35,6 +35,9 @@ func (p *path) align(e *ear, said, heard []float64, rate int) (score float64) {
 		p.settle(w, scores, lags, first, last+1, e.hop)
 		first = last + 1
 	}
+	for i := range p.units { // the waveform may be found a little beyond
+		p.units[i].lag = min(max(p.units[i].lag, -p.origin*e.hop), (len(p.scores[i])-1-p.origin)*e.hop)
+	}
 	return score
 }
 

@@ -42,6 +42,19 @@ type comparison struct {
 // Compare looks for said in heard, both mono PCM16 at rate Hz, 8000 or more. It keeps neither. Ten seconds at 16 kHz
 // take some 100 ms.
 func Compare(said, heard []int16, rate int) Verdict {
+	return compare(said, heard, rate, func(said, heard int) (first, last int) { return -said, heard - 1 })
+}
+
+// CompareWithin is Compare for those who know when said can have been heard: no lag is looked for that is less than
+// earliest or more than latest. They count from the beginning of heard, to 10 ms; latest is not before earliest.
+func CompareWithin(said, heard []int16, rate int, earliest, latest time.Duration) Verdict {
+	return compare(said, heard, rate, func(int, int) (first, last int) {
+		return int(earliest / frameTime), int(latest / frameTime)
+	})
+}
+
+// compare looks for lags between the two that within gives, in frames, for so many frames of said and of heard.
+func compare(said, heard []int16, rate int, within func(said, heard int) (first, last int)) Verdict {
 	e := newEar(rate)
 	x, y := floats(said), floats(heard)
 	a := e.listen(x, 0, len(x)/e.hop)
@@ -54,7 +67,8 @@ func Compare(said, heard []int16, rate int) Verdict {
 		c.speech[t] = a[t].level > c.level+speechDB
 	}
 	c.pieces, c.units = cut(c.speech)
-	c.path = newPath(c.units, a, b)
+	first, last := within(len(a), len(b))
+	c.path = newPath(c.units, a, b, first, last)
 	if c.path.align(e, x, y, rate) < minScore {
 		return Verdict{}
 	}

@@ -74,18 +74,18 @@ type path struct {
 	scores [][]float64 // of each unit for each lag
 }
 
-// newPath compares every unit of said with every place in heard.
-func newPath(units []unit, said, heard []spectrum) *path {
+// newPath compares every unit of said with the places in heard from lag first to lag last, in frames.
+func newPath(units []unit, said, heard []spectrum, first, last int) *path {
 	longest := 0
 	for _, u := range units {
 		longest = max(longest, u.to-u.from)
 	}
-	p := &path{units: units, origin: len(said)}
+	p := &path{units: units, origin: -first}
 	a, b := shapes(said, 0), shapes(heard, longest)
 	pa, pb := powers(a), powers(b)
 	p.scores = make([][]float64, len(units))
 	for i, u := range units {
-		row := make([]float64, len(said)+len(heard))
+		row := make([]float64, last-first+1)
 		for k := range row {
 			from := u.from + k - p.origin + longest // in b
 			if to := from + u.to - u.from; from >= 0 && to <= len(b) {
