@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/livekit-connector/livekit-connector/bench/report"
+	"github.com/livekit-connector/livekit-connector/bench/rig"
 	"github.com/livekit-connector/livekit-connector/bench/speech"
 )
 
@@ -63,12 +64,9 @@ type Options struct {
 	Folder string
 	Logger *slog.Logger
 
-	clips clips
-	cpus  []int // BridgeCPUs
+	voices rig.Voices
+	cpus   []int // BridgeCPUs
 }
-
-// clips is what is said.
-type clips struct{ caller, agent, other *speech.Clip }
 
 // When a step is the last of its row.
 const (
@@ -87,12 +85,10 @@ const (
 
 // Run measures every candidate in every mode.
 func Run(ctx context.Context, o Options) (report.Section, error) {
-	var errs [4]error
-	o.clips.caller, errs[0] = speech.Caller(speech.CallerFile)
-	o.clips.agent, errs[1] = speech.Participant(speech.AgentFile)
-	o.clips.other, errs[2] = speech.Participant(speech.CallerFile)
-	o.cpus, errs[3] = parseCPUs(o.BridgeCPUs)
-	if err := errors.Join(errs[:]...); err != nil {
+	var err, cpuErr error
+	o.voices, err = rig.LoadVoices()
+	o.cpus, cpuErr = parseCPUs(o.BridgeCPUs)
+	if err = errors.Join(err, cpuErr); err != nil {
 		return report.Section{}, err
 	}
 	var rows []Row
@@ -186,13 +182,13 @@ func (s *stage) step(ctx context.Context, idle usage) (Step, error) {
 	if n := total(phones) + total(agents); n > 0 {
 		step.CPUPerPacket = 1000 * milliseconds(after.cpu-before.cpu) / float64(n)
 	}
-	voices := []*speech.Clip{s.options.clips.agent, s.options.clips.other}[:s.mode.speakers()]
+	voices := []*speech.Clip{s.options.voices.Agent, s.options.voices.Other}[:s.mode.speakers()]
 	for i := range min(s.options.Listen, len(s.calls)) {
 		at := i * len(s.calls) / s.options.Listen
 		if err = step.SoundAtPhone.listen(phones[at], voices...); err != nil {
 			return Step{}, err
 		}
-		if err = step.SoundAtAgent.listen(agents[at], s.options.clips.caller); err != nil {
+		if err = step.SoundAtAgent.listen(agents[at], s.options.voices.Caller); err != nil {
 			return Step{}, err
 		}
 	}

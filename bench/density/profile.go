@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -15,6 +12,7 @@ import (
 	"time"
 
 	"github.com/livekit-connector/livekit-connector/bench/report"
+	"github.com/livekit-connector/livekit-connector/bench/rig"
 )
 
 // hotSpots is how many places of a profile the report names.
@@ -37,10 +35,10 @@ func (s *stage) profile(ctx context.Context, row *Row) error {
 		return filepath.Join(s.options.Folder, fmt.Sprintf("%s-%s-%d.%s.pb.gz", row.Candidate, row.Mode, len(s.calls), kind))
 	}
 	cpu := fmt.Sprintf("/debug/pprof/profile?seconds=%.0f", s.options.Profile.Seconds())
-	if err := download(ctx, s.bridge.Debug+cpu, name("cpu")); err != nil {
+	if err := rig.Save(ctx, s.bridge.Debug+cpu, name("cpu")); err != nil {
 		return fmt.Errorf("take CPU profile: %w", err)
 	}
-	if err := download(ctx, s.bridge.Debug+"/debug/pprof/heap", name("heap")); err != nil {
+	if err := rig.Save(ctx, s.bridge.Debug+"/debug/pprof/heap", name("heap")); err != nil {
 		return fmt.Errorf("take heap profile: %w", err)
 	}
 	var err error
@@ -49,28 +47,6 @@ func (s *stage) profile(ctx context.Context, row *Row) error {
 	}
 	row.profiled = len(s.calls)
 	return nil
-}
-
-func download(ctx context.Context, url, file string) (err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %s", url, res.Status)
-	}
-	out, err := os.Create(file) //nolint:gosec // where the operator wants it
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, out.Close()) }()
-	_, err = io.Copy(out, res.Body)
-	return err
 }
 
 // readProfile has Go's own tool list every function.

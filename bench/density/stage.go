@@ -14,6 +14,7 @@ import (
 	"github.com/livekit/protocol/livekit"
 	lksdk "github.com/livekit/server-sdk-go/v2"
 
+	"github.com/livekit-connector/livekit-connector/bench/rig"
 	"github.com/livekit-connector/livekit-connector/internal/livekittest"
 	"github.com/livekit-connector/livekit-connector/internal/roomleg/sdklog"
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta"
@@ -71,7 +72,7 @@ func newStage(ctx context.Context, o *Options, candidate Candidate, mode Mode) (
 	s.closers = append(s.closers, s.liveKit.Stop)
 	s.meta, err = fakemeta.Start(fakemeta.Options{
 		KeepEnded: 1,
-		Speech:    fakemeta.Speech{Packets: o.clips.caller.Packets, Loop: true},
+		Speech:    fakemeta.Speech{Packets: o.voices.Caller.Packets, Loop: true},
 	})
 	if err != nil {
 		return s, err
@@ -98,34 +99,12 @@ func newStage(ctx context.Context, o *Options, candidate Candidate, mode Mode) (
 	s.closers = append(s.closers, s.bridge.stop)
 	s.sdk = lksdk.NewConnectorClient(s.bridge.API, s.liveKit.APIKey(), s.liveKit.APISecret())
 	s.pacer = startPacer()
-	s.answer(ctx)
+	stop := rig.Answer(ctx, s.meta, numberID, s.handle)
+	s.closers = append(s.closers, func() error { stop(); return nil })
 	return s, nil
 }
 
-// answer hands each call that rings over to the bridge, as an application's webhook does.
-func (s *stage) answer(ctx context.Context) {
-	events := s.meta.Events()
-	ctx, cancel := context.WithCancel(ctx)
-	var working sync.WaitGroup
-	working.Go(func() {
-		for {
-			e, err := events.Next(ctx)
-			if err != nil {
-				return
-			}
-			for _, c := range e.Calls() {
-				working.Go(func() { s.handle(ctx, c) })
-			}
-		}
-	})
-	s.closers = append(s.closers, func() error {
-		cancel()
-		events.Close()
-		working.Wait()
-		return nil
-	})
-}
-
+// handle passes one event on, as an application's webhook does: it hands each call that rings over to the bridge.
 func (s *stage) handle(ctx context.Context, c fakemeta.CallEvent) {
 	var err error
 	switch c.Event {
@@ -177,7 +156,7 @@ func (s *stage) place(ctx context.Context, index int) (*call, error) {
 	c := &call{}
 	var err error
 	c.agent, err = join(ctx, s.liveKit, participantOptions{
-		room: roomOf(user), identity: "agent", clip: s.options.clips.agent, listens: true, skip: index,
+		room: roomOf(user), identity: "agent", clip: s.options.voices.Agent, listens: true, skip: index,
 	})
 	if err != nil {
 		return nil, err
@@ -185,7 +164,7 @@ func (s *stage) place(ctx context.Context, index int) (*call, error) {
 	s.pacer.add(c.agent)
 	for i := range s.mode.speakers() - 1 {
 		other, joinErr := join(ctx, s.liveKit, participantOptions{
-			room: roomOf(user), identity: fmt.Sprintf("speaker-%d", i+2), clip: s.options.clips.other, skip: index * 7,
+			room: roomOf(user), identity: fmt.Sprintf("speaker-%d", i+2), clip: s.options.voices.Other, skip: index * 7,
 		})
 		if joinErr != nil {
 			return c, joinErr

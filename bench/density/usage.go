@@ -40,10 +40,10 @@ func measure(ctx context.Context, b *bridge, server int) (u usage, err error) {
 	}
 	u = usage{at: time.Now(), metrics: metrics}
 	var errs [7]error
-	u.cpu, errs[0] = proc.CPUTime(b.pid)
-	u.waited, u.threads, errs[1] = waitTime(b.pid)
-	u.resident, errs[2] = proc.ResidentMemory(b.pid)
-	u.files, u.sockets, errs[3] = proc.OpenFiles(b.pid)
+	u.cpu, errs[0] = proc.CPUTime(b.process.PID())
+	u.waited, u.threads, errs[1] = waitTime(b.process.PID())
+	u.resident, errs[2] = proc.ResidentMemory(b.process.PID())
+	u.files, u.sockets, errs[3] = proc.OpenFiles(b.process.PID())
 	u.busy, errs[4] = busyTimes()
 	u.load, errs[5] = proc.CPUTime(os.Getpid())
 	u.server, errs[6] = proc.CPUTime(server)

@@ -43,8 +43,10 @@ type Outcome struct {
 	Mixed  bool    `json:"mixed,omitempty"`
 	// Lost packets of a bad network.
 	Lost uint64 `json:"lost,omitempty"`
-	// Heard has a line for each voice that was listened to, if it was, and Unheard says which was not heard well.
+	// Listened says that it was listened to, Heard what became of the voice that fared worst, and Unheard which were not
+	// heard well.
 	Listened bool   `json:"listened,omitempty"`
+	Heard    Class  `json:"heard,omitempty"`
 	Unheard  string `json:"unheard,omitempty"`
 }
 
@@ -55,13 +57,21 @@ type life struct {
 	user, room string
 	phone      *fakemeta.Call
 	// people in the room; the first of them listens.
-	people []*livekittest.Participant
+	people  []*livekittest.Participant
+	sayings []*saying // of people
 	// speaking is done when they shall be silent; talking are those that speak.
 	speaking context.Context //nolint:containedctx // of goroutines that a life owns
 	hush     context.CancelFunc
 	talking  sync.WaitGroup
 	began    time.Time // when it was answered
 	ended    time.Time
+}
+
+// saying is a clip that somebody in the room plays over and over.
+type saying struct {
+	clip *speech.Clip
+	// begun is each time that it began, talking alone changes it.
+	begun []time.Time
 }
 
 // live makes one call and tells what became of it. When stopping is done the call ends as it would have later.
@@ -85,8 +95,13 @@ func (s *stage) live(stopping context.Context, n int, p plan, listen bool) (o Ou
 	}
 	if o.Problem == "" && p.end.talks() {
 		if o.Problem = l.delivered(); o.Problem == "" && listen && l.ended.Sub(l.began) >= listenTo {
-			o.Listened = true
-			o.Unheard = l.listen()
+			l.silence()
+			var err error
+			if o.Heard, o.Unheard, err = l.listen(); err != nil {
+				o.Problem = err.Error()
+			} else {
+				o.Listened = true
+			}
 		}
 	}
 	return o
@@ -129,7 +144,7 @@ func (l *life) run(ctx, stopping context.Context, o *Outcome) error {
 func (l *life) gather(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
-	clips := []*speech.Clip{l.options.clips.agent, l.options.clips.other}
+	clips := []*speech.Clip{l.options.voices.Agent, l.options.voices.Other}
 	for i := range l.voices {
 		options := livekittest.ParticipantOptions{Room: l.room, Identity: fmt.Sprintf("agent-%d", i+1), Deaf: i > 0, Kind: livekit.ParticipantInfo_AGENT}
 		p, err := l.liveKit.Join(ctx, options)
@@ -142,8 +157,14 @@ func (l *life) gather(ctx context.Context) error {
 			return fmt.Errorf("publish the agent's track: %w", err)
 		}
 		packets := packetsOf(clips[i])
+		said := &saying{clip: clips[i]}
+		l.sayings = append(l.sayings, said)
 		l.talking.Go(func() {
-			for track.Send(l.speaking, packets) == nil {
+			for {
+				said.begun = append(said.begun, time.Now())
+				if track.Send(l.speaking, packets) != nil {
+					return
+				}
 			}
 		})
 	}
@@ -330,10 +351,15 @@ func (l *life) record(ctx context.Context, token string) (r callRecord, err erro
 	return r, json.NewDecoder(res.Body).Decode(&r)
 }
 
-// leave takes everybody out of the room.
-func (l *life) leave() {
+// silence returns when nobody speaks in the room any more.
+func (l *life) silence() {
 	l.hush()
 	l.talking.Wait()
+}
+
+// leave takes everybody out of the room.
+func (l *life) leave() {
+	l.silence()
 	for _, p := range l.people {
 		_ = p.Leave() // the room may be gone
 	}

@@ -9,12 +9,11 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/livekit-connector/livekit-connector/bench/rig"
 )
 
 const (
@@ -25,10 +24,8 @@ const (
 
 // connector is the program under test.
 type connector struct {
-	cmd    *exec.Cmd
-	log    string // file
-	exited chan struct{}
-	err    error // how it ended; set when exited is closed
+	*rig.Process
+	log string // file
 	// api and admin are its URLs.
 	api, admin string
 }
@@ -36,30 +33,17 @@ type connector struct {
 // startConnector runs the program as an operator does, with a configuration file, on the given CPUs, and returns when it is
 // ready for calls.
 func startConnector(ctx context.Context, binary, cpus, configuration, folder string) (*connector, error) {
-	c := &connector{log: filepath.Join(folder, "connector.log"), exited: make(chan struct{})}
+	c := &connector{log: filepath.Join(folder, "connector.log")}
 	log, err := os.Create(c.log)
 	if err != nil {
 		return nil, fmt.Errorf("open the connector's log: %w", err)
 	}
-	// taskset replaces itself by the binary: the process ID stays.
-	c.cmd = exec.Command("taskset", "-c", cpus, binary, "--config", configuration) //nolint:gosec,noctx // ours; it outlives ctx and ends by stop
-	c.cmd.Env = environment()
-	c.cmd.Stdout, c.cmd.Stderr = log, log
-	dieWithParent(c.cmd)
-	started := make(chan error, 1)
-	go func() {
-		defer close(c.exited)
-		defer log.Close()
-		runtime.LockOSThread() // the kernel's parent-death signal follows the thread
-		defer runtime.UnlockOSThread()
-		startErr := c.cmd.Start()
-		started <- startErr
-		if startErr == nil {
-			c.err = c.cmd.Wait()
-		}
-	}()
-	if err = <-started; err != nil {
-		return nil, fmt.Errorf("start the connector: %w", err)
+	defer log.Close()
+	c.Process, err = rig.Start(rig.Command{
+		Binary: binary, CPUs: cpus, Arguments: []string{"--config", configuration}, Environment: environment(), Stdout: log, Stderr: log,
+	})
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -70,17 +54,19 @@ func startConnector(ctx context.Context, binary, cpus, configuration, folder str
 	return c, nil
 }
 
+// profileEvery is of how many bytes allocated one is in a heap profile: Go's 512 kB tell nothing of a few megabytes that are kept.
+const profileEvery = 64 << 10
+
 // environment is ours without anything that configures a connector.
 func environment() (kept []string) {
+	kept = append(kept, fmt.Sprintf("GODEBUG=memprofilerate=%d", profileEvery))
 	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "CONNECTOR_") && !strings.HasPrefix(v, "LIVEKIT_") && !strings.HasPrefix(v, "OTEL_") {
+		if !strings.HasPrefix(v, "CONNECTOR_") && !strings.HasPrefix(v, "LIVEKIT_") && !strings.HasPrefix(v, "OTEL_") && !strings.HasPrefix(v, "GODEBUG=") {
 			kept = append(kept, v)
 		}
 	}
 	return kept
 }
-
-func (c *connector) pid() int { return c.cmd.Process.Pid }
 
 // waitReady learns the URLs from the log and asks until it is ready.
 func (c *connector) waitReady(ctx context.Context) error {
@@ -95,8 +81,8 @@ func (c *connector) waitReady(ctx context.Context) error {
 		}
 		select {
 		case <-tick.C:
-		case <-c.exited:
-			return fmt.Errorf("it ended: %w", c.err)
+		case <-c.Exited():
+			return fmt.Errorf("it ended: %w", c.Err())
 		case <-ctx.Done():
 			return errors.New("it is not ready in time")
 		}
@@ -131,17 +117,10 @@ func (c *connector) ready(ctx context.Context) bool {
 
 // stop asks the process to end, waits for it and tells its exit code. It is killed if that takes too long. Idempotent.
 func (c *connector) stop() (code int, err error) {
-	_ = c.cmd.Process.Signal(syscall.SIGTERM) // one that is gone is what we want
-	timer := time.NewTimer(stopTimeout)
-	defer timer.Stop()
-	select {
-	case <-c.exited:
-	case <-timer.C:
-		_ = c.cmd.Process.Kill()
-		<-c.exited
-		return -1, fmt.Errorf("the connector did not stop within %v and was killed", stopTimeout)
+	if err = c.Stop(0, stopTimeout); err != nil {
+		return -1, fmt.Errorf("stop the connector: %w", err)
 	}
-	return c.cmd.ProcessState.ExitCode(), nil
+	return c.ExitCode(), nil
 }
 
 // remarks counts what the log says above info, by message.

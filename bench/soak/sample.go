@@ -1,25 +1,26 @@
 package soak
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
-	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/livekit-connector/livekit-connector/bench/proc"
+	"github.com/livekit-connector/livekit-connector/bench/rig"
 )
 
 // Sample is what the connector used at one moment.
 type Sample struct {
 	// At is when, in seconds since calls began.
 	At float64 `json:"at"`
-	// Heap is what lives in it, bytes: a collection is made before. RSS is resident memory, bytes.
+	// Heap is what lives in it right after a collection, bytes. RSS is resident memory, bytes.
 	Heap float64 `json:"heap"`
 	RSS  float64 `json:"rss"`
 	// Goroutines, open descriptors, and how many of them are sockets.
@@ -75,8 +76,8 @@ func (s *sampler) samples() []Sample {
 }
 
 func (s *sampler) look(ctx context.Context) (sample Sample, err error) {
-	// A profile of the heap after a collection; what is wanted is the collection.
-	if err = get(ctx, s.connector.admin+"/debug/pprof/heap?gc=1", io.Discard); err != nil {
+	heap, err := liveHeap(ctx, s.connector.admin)
+	if err != nil {
 		return sample, err
 	}
 	metrics, err := proc.Scrape(ctx, s.connector.admin+"/metrics")
@@ -84,7 +85,7 @@ func (s *sampler) look(ctx context.Context) (sample Sample, err error) {
 		return sample, err
 	}
 	sample = Sample{
-		At: time.Since(s.began).Seconds(), Heap: metrics["go_memstats_heap_alloc_bytes"], Goroutines: metrics["go_goroutines"],
+		At: time.Since(s.began).Seconds(), Heap: heap, Goroutines: metrics["go_goroutines"],
 		Ended: make(map[string]float64), Reasons: make(map[string]float64),
 	}
 	for name, v := range metrics {
@@ -98,7 +99,7 @@ func (s *sampler) look(ctx context.Context) (sample Sample, err error) {
 			}
 		}
 	}
-	pid := s.connector.pid()
+	pid := s.connector.PID()
 	rss, err1 := proc.ResidentMemory(pid)
 	files, sockets, err2 := proc.OpenFiles(pid)
 	sample.RSS, sample.Files, sample.Sockets = float64(rss), float64(files), float64(sockets)
@@ -109,36 +110,26 @@ func (s *sampler) look(ctx context.Context) (sample Sample, err error) {
 	return sample, errors.Join(append(errs[:], err1, err2)...)
 }
 
+// heapLine is in a heap profile in text form. The runtime reads the number after the collection and before it makes the
+// profile, which is two megabytes of garbage that go_memstats_heap_alloc_bytes, read afterwards, would count.
+var heapLine = regexp.MustCompile(`(?m)^# HeapAlloc = (\d+)$`)
+
+// liveHeap has the heap collected and tells what lives, in bytes.
+func liveHeap(ctx context.Context, admin string) (float64, error) {
+	var text bytes.Buffer
+	if err := rig.Fetch(ctx, admin+"/debug/pprof/heap?gc=1&debug=1", &text); err != nil {
+		return 0, err
+	}
+	found := heapLine.FindSubmatch(text.Bytes())
+	if found == nil {
+		return 0, errors.New("the heap profile does not tell how large the heap is")
+	}
+	return strconv.ParseFloat(string(found[1]), 64)
+}
+
 // label is the value of one label among `a="x",b="y"}`.
 func label(labels, name string) string {
 	_, rest, _ := strings.Cut(","+labels, ","+name+`="`)
 	value, _, _ := strings.Cut(rest, `"`)
 	return value
-}
-
-// get reads a URL into w.
-func get(ctx context.Context, url string, w io.Writer) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %s", url, res.Status)
-	}
-	_, err = io.Copy(w, res.Body)
-	return err
-}
-
-// save keeps what a URL answers as a file, for those who have to find out why.
-func save(ctx context.Context, url, folder, name string) error {
-	f, err := os.Create(filepath.Join(folder, name)) //nolint:gosec // names of ours
-	if err != nil {
-		return err
-	}
-	return errors.Join(get(ctx, url, f), f.Close())
 }

@@ -25,12 +25,13 @@ type Result struct {
 	ExitCode int                `json:"exit_code"`
 	AtMeta   int                `json:"left_at_meta"`
 	Growth   map[string]float64 `json:"growth_of_mean"`
+	Kept     []Kept             `json:"kept"`
 }
 
 func (s *soak) result() Result {
 	r := Result{
 		Calls: s.options.Calls, Seconds: s.options.Duration.Seconds(), WarmUp: s.options.warmUp().Seconds(),
-		Start: s.start, Loaded: s.loaded, End: s.end, ExitCode: s.exitCode, AtMeta: s.leftAtMeta, Growth: make(map[string]float64),
+		Start: s.start, Loaded: s.loaded, End: s.end, ExitCode: s.exitCode, AtMeta: s.leftAtMeta, Growth: make(map[string]float64), Kept: s.kept,
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,7 +70,10 @@ func (r *Result) Section(err error) report.Section {
 				"Growth is the slope of a least-squares plane over time and number of calls, times the time after the warm-up of %.0f s; "+
 				"the margin is twice its standard error.", len(r.Outcomes), r.WarmUp),
 		},
-		Targets: r.verdicts(err), Tables: []report.Table{r.trends(), r.kinds(), r.reasons(), r.remarks()}, Plots: r.plots(), Data: r,
+		Targets: r.verdicts(err), Tables: []report.Table{r.trends(), r.kinds(), r.heard(), r.reasons(), r.remarks()}, Plots: r.plots(), Data: r,
+	}
+	if kept := r.kept(); len(kept.Rows) > 0 {
+		section.Tables = append(section.Tables, kept)
 	}
 	if problems := r.problems(); len(problems.Rows) > 0 {
 		section.Tables = append(section.Tables, problems)
@@ -221,6 +225,21 @@ func (r *Result) kinds() report.Table {
 	return t
 }
 
+// heard counts the calls that were listened to by what the worse end heard.
+func (r *Result) heard() report.Table {
+	t := report.Table{Title: "Calls that were listened to, by what was heard of the voice that fared worst", Columns: []string{"", "calls"}}
+	for _, c := range classes {
+		var n int
+		for _, o := range r.Outcomes {
+			if o.Heard == c {
+				n++
+			}
+		}
+		t.Add(string(c), fmt.Sprint(n))
+	}
+	return t
+}
+
 func (r *Result) reasons() report.Table {
 	t := report.Table{Title: "Reasons of ends, by the connector's metrics", Columns: []string{"reason", "calls"}}
 	for _, reason := range slices.Sorted(maps.Keys(r.last().Reasons)) {
@@ -240,7 +259,7 @@ func (r *Result) remarks() report.Table {
 func (r *Result) problems() report.Table {
 	t := report.Table{Title: "Calls that went another way than planned, or were not heard well", Columns: []string{"kind", "what"}}
 	for _, o := range r.Outcomes {
-		if what := strings.Trim(o.Problem+"; "+o.Unheard, "; "); what != "" && len(t.Rows) < kept {
+		if what := strings.Trim(o.Problem+"; "+o.Unheard, "; "); what != "" && len(t.Rows) < toldOneByOne {
 			t.Add(o.Kind, what)
 		}
 	}

@@ -8,10 +8,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"sync"
 	"time"
 
-	"github.com/livekit-connector/livekit-connector/bench/speech"
+	"github.com/livekit-connector/livekit-connector/bench/rig"
 )
 
 // Options say how long and how much.
@@ -27,11 +28,8 @@ type Options struct {
 	Folder string
 	Logger *slog.Logger
 
-	clips clips
+	voices rig.Voices
 }
-
-// clips is what is said.
-type clips struct{ caller, agent, other *speech.Clip }
 
 const (
 	seed = 5
@@ -43,7 +41,10 @@ const (
 	progressEvery   = time.Minute
 	longestRamp     = 30 * time.Second
 	longestWarmUp   = 5 * time.Minute
-	settleWithin    = 150 * time.Second // idle connections to Meta and LiveKit are kept for 90 s
+	// What is kept when a call is over, on purpose and for a while: connections to Meta and LiveKit that are idle for 90 s,
+	// the call with both its legs for a minute (lingerTime of internal/node), its record for historyKeep.
+	settleAtLeast   = 95 * time.Second
+	settleWithin    = 150 * time.Second
 	lastCallsWithin = 2 * time.Minute
 	sampleTimeout   = 20 * time.Second
 	spareGoroutines = 8 // what may be left more than there was: a connection or two that is kept
@@ -51,7 +52,7 @@ const (
 	spareHeap       = 6 << 20 // records of calls that are over, pools
 	shortestJudged  = 10 * time.Minute
 	maxGrowth       = 0.05 // of the mean, over all the time after the warm-up
-	kept            = 40   // problems told one by one
+	toldOneByOne    = 40   // problems
 )
 
 // warmUp is how long a run is not judged yet.
@@ -67,6 +68,7 @@ type soak struct {
 	start, loaded, end Sample // before the first call, at the end of the load, after the last call
 	exitCode           int
 	leftAtMeta         int
+	kept               []Kept // at the end
 
 	mu       sync.Mutex // guards all below
 	made     int        // calls
@@ -76,15 +78,12 @@ type soak struct {
 
 // Run carries calls for the time that is wanted. The result holds what there is to say also if there is an error.
 func Run(ctx context.Context, o Options) (Result, error) {
-	var errs [3]error
-	o.clips.caller, errs[0] = speech.Caller(speech.CallerFile)
-	o.clips.agent, errs[1] = speech.Participant(speech.AgentFile)
-	o.clips.other, errs[2] = speech.Participant(speech.CallerFile)
-	if err := errors.Join(errs[:]...); err != nil {
+	var err error
+	if o.voices, err = rig.LoadVoices(); err != nil {
 		return Result{}, err
 	}
 	s := &soak{options: &o, deck: newDeck(seed, max(listenTo+time.Second, o.Duration/4)), exitCode: -1}
-	err := s.run(ctx)
+	err = s.run(ctx)
 	return s.result(), err
 }
 
@@ -94,10 +93,14 @@ func (s *soak) run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.stage.close()) }()
 	s.sampler = &sampler{connector: s.stage.bridge, server: s.stage.liveKit.PID(), began: time.Now()}
-	if s.start, err = s.sampler.take(ctx); err != nil {
+	// Whoever looks makes the connector keep what answering takes, so the first look does not count.
+	if _, err = s.sampler.look(ctx); err != nil {
 		return err
 	}
 	s.keep(ctx, "start")
+	if s.start, err = s.sampler.take(ctx); err != nil {
+		return err
+	}
 	s.options.Logger.Info("soak begins", "calls", s.options.Calls, "duration", s.options.Duration,
 		"goroutines", s.start.Goroutines, "files", s.start.Files, "folder", s.options.Folder)
 	if err = s.load(ctx); err != nil {
@@ -107,6 +110,9 @@ func (s *soak) run(ctx context.Context) (err error) {
 		return err
 	}
 	s.keep(ctx, "end")
+	if s.kept, err = kept(ctx, s.options.Folder); err != nil {
+		s.options.Logger.Warn("the report does not tell what the heap keeps", "error", err)
+	}
 	s.leftAtMeta = s.stage.meta.ActiveCalls()
 	s.exitCode, err = s.stage.bridge.stop()
 	return err
@@ -198,8 +204,8 @@ func (s *soak) watch(ctx context.Context) error {
 	for {
 		select {
 		case <-tick.C:
-		case <-s.stage.bridge.exited:
-			return fmt.Errorf("the connector died: %w", s.stage.bridge.err)
+		case <-s.stage.bridge.Exited():
+			return fmt.Errorf("the connector died: %w", s.stage.bridge.Err())
 		case <-ctx.Done():
 			return nil
 		}
@@ -235,18 +241,22 @@ func (s *soak) tell(sample Sample) {
 		"files", sample.Files, "cores", fmt.Sprintf("%.2f", sample.CPU), "others", fmt.Sprintf("%.2f", sample.Server+sample.Load))
 }
 
-// settle waits until the connector is as it was before the calls, or does not become so.
+// settle waits until what is kept for a while is gone and the connector is as it was before the calls, or does not become so.
 func (s *soak) settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, settleWithin+sampleTimeout)
 	defer cancel()
 	begin := time.Now()
+	last := begin // when a call was seen
 	for {
 		http.DefaultClient.CloseIdleConnections() // ours to the connector
 		var err error
 		if s.end, err = s.sampler.take(ctx); err != nil {
 			return err
 		}
-		level := s.end.Goroutines <= s.start.Goroutines && s.end.Files <= s.start.Files && s.end.Calls == 0
+		if s.end.Calls > 0 {
+			last = time.Now()
+		}
+		level := s.end.Goroutines <= s.start.Goroutines && s.end.Files <= s.start.Files && time.Since(last) > settleAtLeast
 		if level || time.Since(begin) > settleWithin {
 			return nil
 		}
@@ -260,8 +270,8 @@ func (s *soak) keep(ctx context.Context, when string) {
 	defer cancel()
 	admin := s.stage.bridge.admin + "/debug/pprof/"
 	err := errors.Join(
-		save(ctx, admin+"goroutine?debug=1", s.options.Folder, "goroutines-"+when+".txt"),
-		save(ctx, admin+"heap?gc=1", s.options.Folder, "heap-"+when+".pprof"),
+		rig.Save(ctx, admin+"goroutine?debug=1", filepath.Join(s.options.Folder, "goroutines-"+when+".txt")),
+		rig.Save(ctx, admin+"heap?gc=1", heapProfile(s.options.Folder, when)),
 	)
 	if err != nil {
 		s.options.Logger.Warn("profiles are missing", "when", when, "error", err)

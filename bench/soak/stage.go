@@ -16,6 +16,7 @@ import (
 	"github.com/livekit/protocol/livekit"
 	lksdk "github.com/livekit/server-sdk-go/v2"
 
+	"github.com/livekit-connector/livekit-connector/bench/rig"
 	"github.com/livekit-connector/livekit-connector/internal/impair"
 	"github.com/livekit-connector/livekit-connector/internal/livekittest"
 	"github.com/livekit-connector/livekit-connector/internal/roomleg/sdklog"
@@ -37,7 +38,7 @@ const (
 
 // historyKeep is how long the connector remembers calls that are over: less than the warm-up of a long run, so that memory
 // is level after it.
-const historyKeep = 2 * time.Minute
+const historyKeep = time.Minute
 
 // badNetwork is what lossy calls have between the connector and Meta, both ways.
 var badNetwork = impair.Model{Loss: 0.03, Burst: 2, Jitter: 20 * time.Millisecond, Reorder: 0.01}
@@ -70,7 +71,7 @@ func newStage(ctx context.Context, o *Options) (*stage, error) {
 	}
 	s.closers = append(s.closers, s.liveKit.Stop)
 	s.meta, err = fakemeta.Start(fakemeta.Options{
-		KeepEnded: 1, Speech: fakemeta.Speech{Packets: o.clips.caller.Packets, Loop: true},
+		KeepEnded: 1, Speech: fakemeta.Speech{Packets: o.voices.Caller.Packets, Loop: true},
 		Timing: fakemeta.Timing{Connect: 300 * time.Millisecond, Ringing: 500 * time.Millisecond},
 	})
 	if err != nil {
@@ -98,7 +99,8 @@ func newStage(ctx context.Context, o *Options) (*stage, error) {
 	if err = s.meta.VerifyWebhook(ctx, gatewayNumber); err != nil {
 		return s, err
 	}
-	s.answer(ctx)
+	stop := rig.Answer(context.WithoutCancel(ctx), s.meta, applicationNumber, s.handle)
+	s.closers = append(s.closers, func() error { stop(); return nil })
 	return s, nil
 }
 
@@ -139,34 +141,7 @@ webhook: {path: /webhook, verify_token: %s, phone_number_ids: ["%s"]}
 	return file, nil
 }
 
-// answer hands what Meta tells of the application's calls over to the connector, as an application's webhook does.
-func (s *stage) answer(ctx context.Context) {
-	events := s.meta.Events()
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	var working sync.WaitGroup
-	working.Go(func() {
-		for {
-			e, err := events.Next(ctx)
-			if err != nil {
-				return
-			}
-			if e.PhoneNumberID != applicationNumber {
-				continue
-			}
-			for _, c := range e.Calls() {
-				working.Go(func() { s.handle(ctx, c) })
-			}
-		}
-	})
-	s.closers = append(s.closers, func() error {
-		cancel()
-		events.Close()
-		working.Wait()
-		return nil
-	})
-}
-
-// handle passes one event on. What the connector refuses shows in the call.
+// handle passes one event of the application's calls on, as its webhook does. What the connector refuses shows in the call.
 func (s *stage) handle(ctx context.Context, c fakemeta.CallEvent) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // the SDK keeps a goroutine until then

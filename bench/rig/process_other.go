@@ -1,6 +1,6 @@
 //go:build !linux
 
-package density
+package rig
 
 import "os/exec"
 
