@@ -87,6 +87,7 @@ func (w *world) launch(cmd *exec.Cmd, out io.Writer, environ ...string) *process
 		"CONNECTOR_WHATSAPP_GRAPH_URL=" + w.meta.GraphURL(),
 		"CONNECTOR_RTC_ENABLE_LOOPBACK_CANDIDATE=true", "CONNECTOR_RTC_INTERFACES_INCLUDES=lo",
 		"CONNECTOR_LOGGING_JSON=true", "CONNECTOR_LOGGING_LEVEL=debug",
+		"CONNECTOR_CONNECT_TIMEOUT=20s", "CONNECTOR_LIMITS_MAX_CPU_UTILIZATION=0", // no test is about what a slow machine does
 	}, environ...)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -2,6 +2,10 @@ package e2e_test
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -29,8 +33,36 @@ func heardAtLeast(t *testing.T, c *fakemeta.Call, more int) {
 // requireContinuous: one SSRC, every sequence number, no jump in time, nothing before the answer.
 func requireContinuous(t *testing.T, c *fakemeta.Call) {
 	t.Helper()
-	require.Empty(t, c.Heard().Problems())
-	require.Equal(t, 1, c.Heard().SSRCs)
+	r := c.Heard()
+	if lost := overflows(t, c); r.Missing <= lost { // on the wire they were
+		t.Logf("%d packets missing, %d lost in Meta's socket", r.Missing, lost)
+		r.Missing = 0
+	}
+	require.Empty(t, r.Problems())
+	require.Equal(t, 1, r.SSRCs)
+}
+
+// overflows is how many datagrams for all of Meta's calls the kernel threw away, because this process was not let to read them.
+func overflows(t *testing.T, c *fakemeta.Call) (n int) {
+	t.Helper()
+	metas := c.Offer()
+	if c.Direction() == fakemeta.Outbound {
+		metas = c.Answer()
+	}
+	found := candidate.FindStringSubmatch(metas)
+	require.NotNil(t, found, "no candidate of Meta's")
+	port, err := strconv.Atoi(found[1])
+	require.NoError(t, err)
+	table, err := os.ReadFile("/proc/self/net/udp") // proc_pid_net(5)
+	require.NoError(t, err)
+	for line := range strings.Lines(string(table)) {
+		if f := strings.Fields(line); len(f) > 12 && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", port)) {
+			lost, err := strconv.Atoi(f[12])
+			require.NoError(t, err)
+			n += lost
+		}
+	}
+	return n
 }
 
 // The room's voices come and go; what the phone gets is one stream.
