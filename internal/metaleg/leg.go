@@ -43,7 +43,8 @@ type Leg struct {
 	g711    G711
 	servers bool // STUN or TURN servers are asked
 
-	candidate chan struct{} // holds one: a local candidate came
+	gatherLimit time.Duration
+	candidate   chan struct{} // holds one: a local candidate came
 
 	connected, firstAudio, done chan struct{}
 	endOnce, connectedOnce      sync.Once
@@ -86,11 +87,12 @@ func (s *Stack) newLeg(patience time.Duration, own []media.Codec) (*Leg, error) 
 	}
 	l := &Leg{
 		log: newLegLog(s.log), panics: s.config.Panics, network: host, g711: s.config.G711, track: newOutgoing(), servers: len(s.servers) > 0,
-		candidate:  make(chan struct{}, 1),
-		connected:  make(chan struct{}),
-		firstAudio: make(chan struct{}),
-		done:       make(chan struct{}),
-		iceUp:      make(chan struct{}),
+		gatherLimit: s.gatherLimit,
+		candidate:   make(chan struct{}, 1),
+		connected:   make(chan struct{}),
+		firstAudio:  make(chan struct{}),
+		done:        make(chan struct{}),
+		iceUp:       make(chan struct{}),
 	}
 	l.times.Watch = clock.Start()
 	pc, err := s.newPeerConnection(host, patience, own, l.newInlet, l.log)
@@ -185,7 +187,7 @@ func (l *Leg) describe(ctx context.Context, d webrtc.SessionDescription) (string
 // gather waits for the local candidates of the host, and not for those that
 // servers yield: these are checked when they come, and need not be in our SDP.
 func (l *Leg) gather(ctx context.Context, gathered <-chan struct{}) error {
-	limit := time.NewTimer(gatherLimit)
+	limit := time.NewTimer(l.gatherLimit)
 	defer limit.Stop()
 	var quiet <-chan time.Time
 	some := false

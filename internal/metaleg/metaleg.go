@@ -25,6 +25,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"time"
 
 	"github.com/pion/transport/v5"
 	"github.com/pion/webrtc/v4"
@@ -101,11 +102,13 @@ type Stack struct {
 	servers []webrtc.ICEServer
 	nat     []webrtc.ICEAddressRewriteRule
 	host    func() (transport.Net, error)
+
+	gatherLimit time.Duration
 }
 
 // New checks c and returns a Stack.
 func New(c Config) (*Stack, error) {
-	s := &Stack{config: c, log: c.Logger, host: new(host).list}
+	s := &Stack{config: c, log: c.Logger, host: new(host).list, gatherLimit: gatherLimit}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

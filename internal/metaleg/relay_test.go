@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds every wait for an event.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // meta is Meta's side of one call over a fake relay.
 type meta struct {
@@ -212,6 +212,7 @@ func newStack(t *testing.T, c metaleg.Config) *metaleg.Stack {
 	t.Helper()
 	s, err := metaleg.New(c)
 	require.NoError(t, err)
+	s.GatherAll()
 	return s
 }
 
