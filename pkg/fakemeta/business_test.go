@@ -33,7 +33,7 @@ const (
 	secret = "app secret"
 	number = "15550001111"
 	caller = "15550002222"
-	limit  = 15 * time.Second
+	limit  = time.Minute
 )
 
 // patience bounds what should happen soon.
@@ -42,6 +42,25 @@ func patience(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// over waits for the end of a call.
+func over(t *testing.T, call *fakemeta.Call) {
+	t.Helper()
+	select {
+	case <-call.Done():
+	case <-patience(t).Done():
+		t.Fatal("call lives on")
+	}
+}
+
+// unhurried is Meta's time, but that phones ring at once: on a busy machine nothing else comes to pass by itself, and
+// the webhooks of a call keep their order.
+func unhurried() fakemeta.Timing {
+	return fakemeta.Timing{
+		Connect: 10 * time.Millisecond, Ringing: 15 * time.Millisecond,
+		RingTimeout: limit, AcceptWindow: limit, FirstMedia: limit, Silence: limit, WebhookHeadStart: limit,
+	}
 }
 
 // start runs a server with one number on it.
@@ -166,6 +185,7 @@ func newBusiness(t *testing.T, o businessOptions) *business {
 	var settings webrtc.SettingEngine
 	settings.SetIncludeLoopbackCandidate(true)
 	settings.SetIPFilter(loopback)
+	settings.SetICEMaxBindingRequests(200) // 40 s: by itself Pion gives a pair up after 1.4
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
 	if !o.passive {
 		require.NoError(t, settings.SetAnsweringDTLSRole(webrtc.DTLSRoleClient))
@@ -206,19 +226,16 @@ func newBusiness(t *testing.T, o businessOptions) *business {
 	return b
 }
 
-// closeLimit is far more than Pion needs when it closes at all.
-const closeLimit = 10 * time.Second
-
 func (b *business) close() {
 	b.phone.Stop()
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
-		_ = b.pc.Close()
+		_ = b.pc.GracefulClose()
 	}()
 	select {
 	case <-closed:
-	case <-time.After(closeLimit):
+	case <-time.After(limit):
 		b.t.Error("Pion did not close: the first packet came when it accepted streams no more (srtp, decrypt)")
 		return
 	}
@@ -231,7 +248,11 @@ func (b *business) gathered(d webrtc.SessionDescription, err error) string {
 	require.NoError(b.t, err)
 	done := webrtc.GatheringCompletePromise(b.pc)
 	require.NoError(b.t, b.pc.SetLocalDescription(d))
-	<-done
+	select {
+	case <-done:
+	case <-patience(b.t).Done():
+		b.t.Fatal("candidates were not gathered")
+	}
 	return b.pc.LocalDescription().SDP
 }
 
@@ -254,12 +275,21 @@ func (b *business) accept(answer string) {
 	require.NoError(b.t, b.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}))
 }
 
-// awaitMedia waits for ICE and DTLS.
-func (b *business) awaitMedia() {
+// awaitMedia waits for ICE and for DTLS at both ends: one is done before the other.
+func (b *business) awaitMedia(call *fakemeta.Call) {
 	b.t.Helper()
 	select {
 	case <-b.connected:
 	case <-patience(b.t).Done():
 		b.t.Fatal("media path did not come up")
 	}
+	require.Eventually(b.t, func() bool { return !call.MediaStats().Times.Connected.IsZero() }, limit, time.Millisecond)
+}
+
+// awaitVoice waits for the media path of an answered call and for the user's first packet on it, since Pion, when it is
+// closed while that comes, does not end.
+func (b *business) awaitVoice(call *fakemeta.Call) {
+	b.t.Helper()
+	b.awaitMedia(call)
+	heard(b.t, b.phone, 1)
 }

@@ -8,12 +8,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta"
+	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/handset"
 )
 
-// heard waits until a phone has heard n audio packets.
-func heard(t *testing.T, packets func() int, n int) {
+// heard waits until n packets came to a phone.
+func heard(t *testing.T, phone *handset.Handset, n int) {
 	t.Helper()
-	require.Eventually(t, func() bool { return packets() >= n }, limit, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return len(phone.Packets()) >= n }, limit, 20*time.Millisecond)
 }
 
 func TestInboundCallWithAudioBothWays(t *testing.T) {
@@ -31,18 +32,18 @@ func TestInboundCallWithAudioBothWays(t *testing.T) {
 	answer := b.answer(connect.Session.SDP)
 	status, got := action(t, srv, map[string]any{"action": "pre_accept", "call_id": call.ID(), "session": session("answer", answer)})
 	require.Equal(t, http.StatusOK, status, "%v", got)
-	b.awaitMedia()
+	b.awaitMedia(call)
 	status, got = action(t, srv, map[string]any{"action": "accept", "call_id": call.ID(), "session": session("answer", answer)})
 	require.Equal(t, http.StatusOK, status, "%v", got)
 	require.Equal(t, true, got["success"])
 	require.Equal(t, fakemeta.StateActive, call.State())
 	require.NoError(t, b.phone.Start())
 
-	heard(t, func() int { return call.Heard().Packets }, len(answers.Samples)/320+5)
-	heard(t, func() int { return b.phone.Report().Packets }, len(says.Samples)/320+5)
+	heard(t, call.Handset(), len(answers.Samples)/320+5)
+	heard(t, b.phone, len(says.Samples)/320+5)
 	status, _ = action(t, srv, map[string]any{"action": "terminate", "call_id": call.ID()})
 	require.Equal(t, http.StatusOK, status)
-	<-call.Done()
+	over(t, call)
 	end, err := events.NextCall(patience(t), call.ID(), "terminate")
 	require.NoError(t, err)
 	require.Equal(t, "COMPLETED", end.Status)
@@ -63,7 +64,7 @@ func TestInboundCallWithAudioBothWays(t *testing.T) {
 func TestOutboundCallWithAudioBothWays(t *testing.T) {
 	t.Parallel()
 	says, answers := speech(t, "caller"), speech(t, "agent")
-	srv := start(t, fakemeta.Options{Speech: says, Timing: fakemeta.Scaled(0.1)})
+	srv := start(t, fakemeta.Options{Speech: says, Timing: unhurried()})
 	events := srv.Events()
 	b := newBusiness(t, businessOptions{says: answers})
 	status, got := action(t, srv, map[string]any{
@@ -78,17 +79,17 @@ func TestOutboundCallWithAudioBothWays(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "corr-1", connect.BizOpaqueCallbackData)
 	b.accept(connect.Session.SDP)
-	b.awaitMedia()
+	b.awaitMedia(call)
 	require.NoError(t, call.Wait(patience(t), fakemeta.StateRinging))
 	require.Zero(t, b.phone.Report().Packets, "nothing before the pick-up")
 	require.NoError(t, call.PickUp())
 	_, err = events.NextStatus(patience(t), id, "ACCEPTED")
 	require.NoError(t, err)
 	require.NoError(t, b.phone.Start())
-	heard(t, func() int { return call.Heard().Packets }, len(answers.Samples)/320+5)
-	heard(t, func() int { return b.phone.Report().Packets }, len(says.Samples)/320+5)
+	heard(t, call.Handset(), len(answers.Samples)/320+5)
+	heard(t, b.phone, len(says.Samples)/320+5)
 	require.NoError(t, call.HangUp())
-	<-call.Done()
+	over(t, call)
 	end, err := events.NextCall(patience(t), id, "terminate")
 	require.NoError(t, err)
 	require.Equal(t, "COMPLETED", end.Status)

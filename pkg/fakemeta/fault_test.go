@@ -84,5 +84,5 @@ func TestFaults(t *testing.T) {
 	status, got = action(t, srv, map[string]any{"action": "terminate", "call_id": call.ID()})
 	require.Equal(t, 500, status)
 	require.Equal(t, "half done", details(got))
-	<-call.Done()
+	over(t, call)
 }

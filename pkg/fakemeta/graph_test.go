@@ -197,7 +197,7 @@ func TestStatesOfAnInboundCall(t *testing.T) {
 	no("pre_accept", answer, "already in progress")
 	no("reject", "", "already in progress")
 	ok("terminate", "")
-	<-call.Done()
+	over(t, call)
 	no("terminate", "", "already ended")
 	no("reject", "", "already ended")
 	no("accept", answer, "already ended")
@@ -209,7 +209,7 @@ func TestStatesOfAnInboundCall(t *testing.T) {
 
 	call = incoming(t, srv)
 	ok("reject", "")
-	<-call.Done()
+	over(t, call)
 	require.Equal(t, "business", call.Report().EndedBy)
 
 	lenient := start(t, fakemeta.Options{TerminateEndedOK: true})
@@ -290,7 +290,7 @@ func TestWhoMayCall(t *testing.T) {
 	_, err = srv.User("15550003333").Call(t.Context(), pnid)
 	require.ErrorIs(t, err, fakemeta.ErrOverloaded)
 	require.NoError(t, call.HangUp())
-	<-call.Done()
+	over(t, call)
 	next, err := events.Next(patience(t))
 	require.NoError(t, err)
 	require.Equal(t, "terminate", next.Calls()[0].Event, "an overload makes no webhook")

@@ -60,7 +60,7 @@ func TestWrongSourcesAreReported(t *testing.T) {
 			raw := &rawTrack{TrackLocalStaticRTP: b.track}
 			require.NoError(t, b.pc.GetSenders()[0].ReplaceTrack(raw))
 			call := answered(t, srv, b, nil)
-			b.awaitMedia()
+			b.awaitVoice(call)
 			i := 0
 			require.Eventually(t, func() bool {
 				h := rtp.Header{PayloadType: 111, SequenceNumber: uint16(i), Timestamp: uint32(i * 960)}
@@ -69,7 +69,7 @@ func TestWrongSourcesAreReported(t *testing.T) {
 				return raw.write(h) == nil && call.MediaStats().RTPReceived >= 30
 			}, limit, time.Millisecond)
 			require.NoError(t, call.HangUp())
-			<-call.Done()
+			over(t, call)
 			r := call.Report()
 			require.False(t, r.OK())
 			require.Contains(t, strings.Join(r.Problems, "\n"), tt.says)

@@ -151,7 +151,7 @@ func TestVerifyWebhook(t *testing.T) {
 }
 
 func TestOrdinaryOrder(t *testing.T) {
-	srv, l := startWithListener(t, fakemeta.Options{Timing: fakemeta.Scaled(0.02)})
+	srv, l := startWithListener(t, fakemeta.Options{Timing: unhurried()})
 	call := outgoing(t, srv)
 	require.NoError(t, call.Reject())
 	require.Equal(t, []string{"connect", "RINGING", "REJECTED", "terminate"}, order(l.wait(t, 4)))
@@ -175,19 +175,19 @@ func TestDuplicatesAndLateRetryOfConnect(t *testing.T) {
 	l.wait(t, 1)
 	require.NoError(t, call.HangUp())
 	bodies := l.wait(t, 5)
-	require.Equal(t, []string{"connect", "terminate", "terminate", "terminate"}, order(bodies)[:4])
-	require.Equal(t, bodies[0], bodies[4], "a retry is the same to the byte")
-	require.Equal(t, bodies[1], bodies[2])
+	require.Equal(t, []string{"connect", "terminate"}, order(bodies)[:2])
+	// Each goes its own way after the first terminate; a retry is the same to the byte.
+	require.ElementsMatch(t, []string{bodies[0], bodies[1], bodies[1]}, bodies[2:])
 }
 
 func TestDropAndDelay(t *testing.T) {
 	srv, l := startWithListener(t, fakemeta.Options{})
 	srv.SetDelivery(fakemeta.Delivery{Rules: []fakemeta.DeliveryRule{{Event: "connect", Drop: true}, {Delay: 50 * time.Millisecond}}})
 	call := incoming(t, srv)
-	require.NoError(t, call.HangUp())
 	begin := time.Now()
+	require.NoError(t, call.HangUp())
 	require.Equal(t, []string{"terminate"}, order(l.wait(t, 1)))
-	require.GreaterOrEqual(t, time.Since(begin), 45*time.Millisecond)
+	require.GreaterOrEqual(t, time.Since(begin), 50*time.Millisecond)
 }
 
 func TestUnacknowledgedWebhooksAreRepeated(t *testing.T) {
@@ -200,8 +200,9 @@ func TestUnacknowledgedWebhooksAreRepeated(t *testing.T) {
 }
 
 func TestSlowListenerDoesNotHoldBackWhatFollows(t *testing.T) {
-	srv, l := startWithListener(t, fakemeta.Options{Timing: fakemeta.Timing{WebhookHeadStart: 10 * time.Millisecond, WebhookTimeout: 300 * time.Millisecond, WebhookAttempts: 1}})
+	srv, l := startWithListener(t, fakemeta.Options{Timing: fakemeta.Timing{WebhookHeadStart: 10 * time.Millisecond, WebhookTimeout: limit, WebhookAttempts: 1}})
 	release := make(chan struct{})
+	defer close(release) // or the listener would not close
 	l.respond = func(n int) int {
 		if n == 0 {
 			<-release
@@ -212,28 +213,6 @@ func TestSlowListenerDoesNotHoldBackWhatFollows(t *testing.T) {
 	require.Eventually(t, func() bool { l.mu.Lock(); defer l.mu.Unlock(); return len(l.bodies) == 1 }, limit, time.Millisecond)
 	require.NoError(t, call.HangUp())
 	require.Equal(t, []string{"connect", "terminate"}, order(l.wait(t, 2)))
-	close(release)
-}
-
-func TestBatch(t *testing.T) {
-	srv, l := startWithListener(t, fakemeta.Options{Timing: fakemeta.Scaled(0.01), AllowSecondCall: true})
-	srv.SetDelivery(fakemeta.Delivery{BatchWindow: 300 * time.Millisecond, Parallel: true})
-	sub := srv.Events()
-	for range 2 {
-		require.NoError(t, outgoing(t, srv).PickUp())
-	}
-	l.wait(t, 1)
-	e, err := sub.Next(patience(t))
-	require.NoError(t, err)
-	require.GreaterOrEqual(t, len(e.Calls())+len(e.Statuses()), 5, "connect, RINGING and ACCEPTED of two calls in one request")
-	require.Greater(t, len(e.Payload.Entry), 1)
-	merged := false
-	for _, entry := range e.Payload.Entry {
-		v := entry.Changes[0].Value
-		merged = merged || len(v.Calls) > 1 || len(v.Statuses) > 1
-		require.LessOrEqual(t, len(v.Contacts), 1)
-	}
-	require.True(t, merged)
 }
 
 func TestForeignAndUnknown(t *testing.T) {
@@ -264,7 +243,7 @@ func TestForeignAndUnknown(t *testing.T) {
 }
 
 func TestWhatMayBeMissing(t *testing.T) {
-	srv, l := startWithListener(t, fakemeta.Options{Timing: fakemeta.Scaled(0.01), AllowSecondCall: true})
+	srv, l := startWithListener(t, fakemeta.Options{Timing: unhurried(), AllowSecondCall: true})
 	srv.SetDelivery(fakemeta.Delivery{OmitContacts: true, OmitFrom: true, Legacy: true})
 	call, err := srv.User(caller).Call(t.Context(), pnid, fakemeta.WithDeeplinkPayload("shop-7"), fakemeta.WithCTAPayload("cta-1"), fakemeta.WithDialect(fakemeta.DialectDocs))
 	require.NoError(t, err)
@@ -285,7 +264,7 @@ func TestWhatMayBeMissing(t *testing.T) {
 }
 
 func TestTypesAndPlacesThatMetaDoesNotAgreeOn(t *testing.T) {
-	srv, l := startWithListener(t, fakemeta.Options{Timing: fakemeta.Scaled(0.01), AllowSecondCall: true})
+	srv, l := startWithListener(t, fakemeta.Options{Timing: unhurried(), AllowSecondCall: true})
 	said := func(d fakemeta.Delivery) (connect, terminate string) {
 		before := len(l.wait(t, 0))
 		srv.SetDelivery(d)
@@ -311,21 +290,12 @@ func TestTypesAndPlacesThatMetaDoesNotAgreeOn(t *testing.T) {
 	require.Equal(t, 1, strings.Count(terminate, `"code":138019`))
 }
 
-func TestConnectWebhookBeforeTheResponse(t *testing.T) {
-	srv, l := startWithListener(t, fakemeta.Options{})
-	srv.SetDelivery(fakemeta.Delivery{ConnectBeforeResponse: true})
-	outgoing(t, srv)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	require.Equal(t, []string{"connect"}, order(l.bodies), "acknowledged before the caller knew his call")
-}
-
 func TestNobodyListens(t *testing.T) {
 	srv := start(t, fakemeta.Options{Timing: fakemeta.Timing{WebhookBackoff: time.Millisecond, WebhookAttempts: 3}})
 	require.NoError(t, srv.AddNumber(fakemeta.Number{PhoneNumberID: pnid, DisplayNumber: number, AccessToken: token, WebhookURL: "http://127.0.0.1:1/"}))
 	call := incoming(t, srv)
 	require.NoError(t, call.HangUp())
-	<-call.Done()
+	over(t, call)
 }
 
 func vectorBody(t *testing.T) []byte {
