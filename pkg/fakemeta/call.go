@@ -156,6 +156,20 @@ func (c *Call) Wait(ctx context.Context, want State) error {
 	}
 }
 
+// talk returns how long the call was answered, in Meta's time, and since when. ok is false if it never was.
+func (c *Call) talk() (since time.Time, duration time.Duration, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.answeredAt.IsZero() {
+		return time.Time{}, 0, false
+	}
+	end := c.endedAt
+	if end.IsZero() {
+		end = time.Now()
+	}
+	return c.answeredAt, c.server.timing.metaTime(end.Sub(c.answeredAt)), true
+}
+
 // PickUp makes the user answer. Before the phone rings it is remembered. It fails when the call is no outbound one
 // that waits for the user.
 func (c *Call) PickUp() error { return c.do(message{event: evPickUp}) }

@@ -1,6 +1,7 @@
 package fakemeta
 
 import (
+	"math"
 	"strconv"
 	"time"
 )
@@ -87,3 +88,6 @@ func (c *Call) sendTerminate() {
 	v.Errors = e.Errors
 	c.post("terminate", v)
 }
+
+// wholeSeconds is how webhooks count.
+func wholeSeconds(d time.Duration) int { return int(math.Floor(d.Seconds())) }

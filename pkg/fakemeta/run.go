@@ -3,7 +3,6 @@ package fakemeta
 import (
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/relay"
@@ -382,20 +381,3 @@ func (l *life) tearDown() {
 	l.sendTerminate()
 	l.server.forget(l.Call)
 }
-
-// talk returns how long the call was answered, in Meta's time, and since when. ok is false if it never was.
-func (c *Call) talk() (since time.Time, duration time.Duration, ok bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.answeredAt.IsZero() {
-		return time.Time{}, 0, false
-	}
-	end := c.endedAt
-	if end.IsZero() {
-		end = time.Now()
-	}
-	return c.answeredAt, c.server.timing.metaTime(end.Sub(c.answeredAt)), true
-}
-
-// wholeSeconds is how webhooks count.
-func wholeSeconds(d time.Duration) int { return int(math.Floor(d.Seconds())) }
