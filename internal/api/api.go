@@ -96,6 +96,9 @@ type Options struct {
 	// ProxyTarget is the livekit-server that gets everything which is not the connector's; http, https, ws or wss. Nil
 	// means that such requests are answered with 404.
 	ProxyTarget *url.URL
+	// ProxyConnections is how many connections there may be to it, WebSockets among them; what is more waits. Zero means as
+	// many as there are requests.
+	ProxyConnections int
 	// MaxBodyBytes limits a request to the connector; zero means DefaultMaxBodyBytes. Proxied ones are not limited.
 	MaxBodyBytes int64
 	// Attempts limits requests without a good token, those for livekit-server too; nil limits none.
@@ -162,7 +165,7 @@ func New(opts Options) (*Server, error) {
 		s.maxBodyBytes = DefaultMaxBodyBytes
 	}
 	if opts.ProxyTarget != nil {
-		if s.proxy, err = newProxy(opts.ProxyTarget, log); err != nil {
+		if s.proxy, err = newProxy(opts.ProxyTarget, opts.ProxyConnections, log); err != nil {
 			return nil, fmt.Errorf("make API: %w", err)
 		}
 	}

@@ -34,7 +34,7 @@ type proxy struct {
 	ongoing sync.WaitGroup                       // counts them; nothing is added once closed
 }
 
-func newProxy(target *url.URL, log *slog.Logger) (*proxy, error) {
+func newProxy(target *url.URL, connections int, log *slog.Logger) (*proxy, error) {
 	to := *target
 	switch strings.ToLower(to.Scheme) {
 	case "http", "ws":
@@ -58,7 +58,9 @@ func newProxy(target *url.URL, log *slog.Logger) (*proxy, error) {
 			ExpectContinueTimeout: time.Second,
 			ForceAttemptHTTP2:     true,
 			MaxIdleConnsPerHost:   64,
-			IdleConnTimeout:       90 * time.Second,
+			// One connection that speaks HTTP/2 has many requests, each of which could take a descriptor for one of its own.
+			MaxConnsPerHost: connections,
+			IdleConnTimeout: 90 * time.Second,
 			// Bodies pass as they are, compressed or not.
 			DisableCompression: true,
 		},

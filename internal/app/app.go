@@ -247,7 +247,7 @@ func (a *App) newAPI(
 		if err != nil {
 			return nil, fmt.Errorf("parse ws_url: %w", err)
 		}
-		o.ProxyTarget = target
+		o.ProxyTarget, o.ProxyConnections = target, a.config.HTTP.MaxConnections
 	}
 	return api.New(o)
 }
