@@ -32,6 +32,7 @@ const (
 // does not mend them and would end calls. Ready means: send me new calls.
 type Probes struct {
 	log    *slog.Logger
+	answer time.Duration   // by when a probe is answered: probeAnswer
 	panics *panics.Counter // may be nil
 	ctx    context.Context //nolint:containedctx // of the checks, which outlive the probes that ask
 	cancel context.CancelFunc
@@ -49,7 +50,7 @@ type Probes struct {
 // NewProbes returns probes that say "alive" and "not started". Whoever made them calls Close. The log hears when /readyz
 // begins and ceases to fail.
 func NewProbes(log *slog.Logger) *Probes {
-	p := &Probes{log: log, unready: make(map[string]bool)}
+	p := &Probes{log: log, answer: probeAnswer, unready: make(map[string]bool)}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -85,7 +86,7 @@ func (p *Probes) AddRemote(name string, run func(context.Context) error) (ask fu
 	defer p.mu.Unlock()
 	p.ready = append(p.ready, c)
 	return func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, probeAnswer)
+		ctx, cancel := context.WithTimeout(ctx, p.answer)
 		defer cancel()
 		if f := c.ask(ctx, p); !f.OK && !f.open {
 			return errors.New(f.Reason)
@@ -144,7 +145,7 @@ func (p *Probes) start() finding {
 
 // ask runs the checks side by side.
 func (p *Probes) ask(ctx context.Context, checks []*check) map[string]finding {
-	ctx, cancel := context.WithTimeout(ctx, probeAnswer)
+	ctx, cancel := context.WithTimeout(ctx, p.answer)
 	defer cancel()
 	results := make([]finding, len(checks))
 	var asked sync.WaitGroup
@@ -213,7 +214,7 @@ func (c *check) ask(ctx context.Context, p *Probes) finding {
 	if c.keep > 0 && !c.at.IsZero() && time.Since(c.at) < remoteStale {
 		return c.last
 	}
-	return finding{Reason: fmt.Sprintf("no answer within %v", probeAnswer), TookMS: probeAnswer.Milliseconds(), open: true}
+	return finding{Reason: fmt.Sprintf("no answer within %v", p.answer), TookMS: p.answer.Milliseconds(), open: true}
 }
 
 // beginLocked starts a run, unless the probes are closed.

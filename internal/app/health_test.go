@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -51,8 +52,10 @@ func found(t *testing.T, body string) map[string]string {
 	return checks
 }
 
+// startServers serves until the test ends. Probes are answered whatever else the machine does.
 func startServers(t *testing.T, c *Config, probes *Probes) *Servers {
 	t.Helper()
+	probes.answer = time.Minute
 	registry := prometheus.NewRegistry()
 	counter := prometheus.NewCounter(prometheus.CounterOpts{Name: "sample_total", Help: "A sample."})
 	registry.MustRegister(counter)
@@ -62,7 +65,7 @@ func startServers(t *testing.T, c *Config, probes *Probes) *Servers {
 	servers, err := StartServers(c, Served{API: api, Admin: admin, Probes: probes, Registry: registry, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		require.NoError(t, servers.Shutdown(ctx))
 	})
@@ -148,24 +151,40 @@ func TestAPortInUseIsNamed(t *testing.T) {
 	require.ErrorContains(t, err, "address already in use")
 }
 
-// freePort returns a port that was free a moment ago. Only where 0 has another meaning.
+// freePort returns a port on which nothing listens, and which the kernel hands to nobody as long as the test lasts: a
+// socket of ours is bound to it. Only where 0 has another meaning.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	require.NoError(t, syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)) // who listens does so, too
+	require.NoError(t, syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	bound, err := syscall.Getsockname(fd)
+	require.NoError(t, err)
+	return bound.(*syscall.SockaddrInet4).Port
 }
 
-// A client may open a connection in reserve and never use it. Shutdown must not wait five seconds for that.
+// A client may open a connection in reserve and never use it. Shutdown must not wait five seconds for that, as net/http does.
 func TestShutdownDoesNotWaitForUnusedConnections(t *testing.T) {
-	servers := startServers(t, &Config{BindAddresses: []string{"127.0.0.1"}}, newProbes(t))
-	conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(servers.API.Port())))
-	require.NoError(t, err)
-	defer conn.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // less than net/http's five seconds
-	defer cancel()
-	require.NoError(t, servers.Shutdown(ctx))
+	server := serveOn(t, port{}, http.NotFoundHandler())
+	unused := connect(t, server)
+	require.Eventually(t, func() bool {
+		server.mu.Lock()
+		defer server.mu.Unlock()
+		return len(server.fresh) == 1
+	}, time.Minute, time.Millisecond, "the server knows of it")
+	server.closeFresh()
+	_, err := unused.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF, "it is closed, though nothing else closes it")
+
+	other := serveOn(t, port{}, http.NotFoundHandler())
+	require.NoError(t, other.shutdown(t.Context()))
+	require.Eventually(t, func() bool {
+		other.mu.Lock()
+		defer other.mu.Unlock()
+		return other.closing
+	}, time.Minute, time.Millisecond, "and the end does so")
 }
 
 // One that was accepted just before the listener was closed is told of after the others are gone.

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
@@ -25,6 +26,9 @@ func intrude(t *testing.T, port int) error {
 		return err // the kernel may tell of the end while it connects
 	}
 	t.Cleanup(func() { _ = conn.Close() })
+	if err = conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		return err
+	}
 	if _, err = io.WriteString(conn, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 		return err
 	}

@@ -109,6 +109,7 @@ func TestReadinessIsLoggedWhenItChanges(t *testing.T) {
 	var log bytes.Buffer
 	p := NewProbes(slog.New(slog.NewTextHandler(&log, nil)))
 	defer p.Close()
+	p.answer = time.Minute
 	p.Started()
 	var failure error
 	p.AddReady("capacity", func(context.Context) error { return failure })
