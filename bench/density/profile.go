@@ -2,12 +2,8 @@ package density
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os/exec"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -41,42 +37,21 @@ func (s *stage) profile(ctx context.Context, row *Row) error {
 	if err := rig.Save(ctx, s.bridge.Debug+"/debug/pprof/heap", name("heap")); err != nil {
 		return fmt.Errorf("take heap profile: %w", err)
 	}
-	var err error
-	if row.Profile, err = readProfile(ctx, name("cpu")); err != nil {
+	top, err := rig.Top(ctx, "-unit=ms", name("cpu"))
+	if err != nil {
 		s.log.Warn("the profile is kept, but not in the report", "error", err)
 	}
+	row.Profile = spotsOf(top)
 	row.profiled = len(s.calls)
 	return nil
 }
 
-// readProfile has Go's own tool list every function.
-func readProfile(ctx context.Context, file string) ([]hotSpot, error) {
-	arguments := []string{"tool", "pprof", "-top", "-unit=ms", "-nodecount=1000000", "-nodefraction=0", file}
-	text, err := exec.CommandContext(ctx, "go", arguments...).Output() //nolint:gosec // a file of ours
-	if err != nil {
-		return nil, fmt.Errorf("read profile: %w", err)
-	}
-	spots := parseTop(string(text))
-	if len(spots) == 0 {
-		return nil, errors.New("read profile: nothing in it")
-	}
-	return spots, nil
-}
+// parseTop reads what Go's tool tells of a profile of CPU time.
+func parseTop(text string) []hotSpot { return spotsOf(rig.ParseTop(text)) }
 
-// topLine is a line of `go tool pprof -top`: flat, flat%, sum%, cum, cum%, function.
-var topLine = regexp.MustCompile(`^\s*[\d.]+m?s?\s+([\d.]+)%\s+[\d.]+%\s+[\d.]+m?s?\s+([\d.]+)%\s+(.+)$`)
-
-func parseTop(text string) (spots []hotSpot) {
-	for line := range strings.Lines(text) {
-		m := topLine.FindStringSubmatch(strings.TrimRight(line, "\n"))
-		if m == nil {
-			continue
-		}
-		self, err1 := strconv.ParseFloat(m[1], 64)
-		total, err2 := strconv.ParseFloat(m[2], 64)
-		if err1 == nil && err2 == nil {
-			spots = append(spots, hotSpot{Function: strings.TrimSuffix(m[3], " (inline)"), Self: self / 100, Total: total / 100})
-		}
+func spotsOf(top []rig.Spot) (spots []hotSpot) {
+	for _, s := range top {
+		spots = append(spots, hotSpot{Function: s.Function, Self: s.FlatShare, Total: s.TotalShare})
 	}
 	return spots
 }

@@ -86,3 +86,19 @@ func TestVoicesAreLoaded(t *testing.T) {
 	require.NotEmpty(t, v.Caller.Packets)
 	require.NotEqual(t, v.Agent.Packets, v.Other.Packets)
 }
+
+func TestAProfileIsRead(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, []rig.Spot{
+		{Function: "media/jitter.New", Flat: 262144, FlatShare: 0.5243, Total: 262144, TotalShare: 0.5243},
+		{Function: "compress/flate.NewWriter", Flat: -131072, FlatShare: -0.2621, Total: -131072, TotalShare: -0.2621},
+		{Function: "main.main", Total: 262144, TotalShare: 0.5243},
+	}, rig.ParseTop(`File: livekit-connector
+Type: inuse_space
+Showing nodes accounting for 5000B, 100% of 5000B total
+      flat  flat%   sum%        cum   cum%
+   262144B 52.43% 52.43%    262144B 52.43%  media/jitter.New
+  -131072B -26.21% 26.21%   -131072B -26.21%  compress/flate.NewWriter (inline)
+         0     0% 26.21%    262144B 52.43%  main.main
+`))
+}

@@ -259,21 +259,3 @@ func TestRecordingsAreKept(t *testing.T) {
 	require.Equal(t, []int16{1, -2, 3}, pcm)
 	require.Equal(t, listenRate, rate)
 }
-
-func TestKeptMemoryIsReadFromAProfile(t *testing.T) {
-	all := parseKept(`File: livekit-connector
-Type: inuse_space
-Showing nodes accounting for 5000B, 100% of 5000B total
-      flat  flat%   sum%        cum   cum%
-   262144B 52.43% 52.43%    262144B 52.43%  github.com/livekit-connector/livekit-connector/media/jitter.New
-  -131072B 26.21% 26.21%   -131072B 26.21%  compress/flate.NewWriter (inline)
-         0     0% 26.21%    262144B 52.43%  main.main
-`)
-	require.Equal(t, []Kept{
-		{Function: "github.com/livekit-connector/livekit-connector/media/jitter.New", Bytes: 262144},
-		{Function: "compress/flate.NewWriter", Bytes: -131072},
-		{Function: "main.main", Bytes: 0},
-	}, all)
-	table := (&Result{Kept: all}).kept()
-	require.Equal(t, [][]string{{"media/jitter.New", "0.26 MB"}}, table.Rows)
-}
