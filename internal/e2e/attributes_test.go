@@ -59,7 +59,11 @@ func newRTCObserver(t *testing.T, s *livekittest.Server, room string) *rtcObserv
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			var line seen
 			if json.Unmarshal(lines.Bytes(), &line) == nil && line.Event != "" { // the library logs in between
-				o.lines <- line
+				select {
+				case o.lines <- line:
+				case <-t.Context().Done():
+					return
+				}
 			}
 		}
 	})

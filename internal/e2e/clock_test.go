@@ -63,7 +63,9 @@ func newTimeless(t *testing.T) (*world, *process, *clock) {
 // date is what the connector takes the time to be.
 func (p *process) date() time.Time {
 	p.t.Helper()
-	res, err := http.Get(p.admin + "/livez")
+	req, err := http.NewRequestWithContext(wait(p.t), http.MethodGet, p.admin+"/livez", http.NoBody)
+	require.NoError(p.t, err)
+	res, err := http.DefaultClient.Do(req)
 	require.NoError(p.t, err)
 	_ = res.Body.Close()
 	at, err := http.ParseTime(res.Header.Get("Date"))

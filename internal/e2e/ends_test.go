@@ -164,7 +164,7 @@ func endsOfAnOutboundCall(t *testing.T) {
 		},
 		{
 			"nobody answers", "out-unanswered",
-			options{"ringingTimeout": "3s"},
+			options{"ringingTimeout": "6s"}, // Meta's answer and the application's connect have to come before
 			func(*testing.T, *fakemeta.Call) {}, livekit.DisconnectReason_USER_UNAVAILABLE,
 		},
 	}
@@ -200,7 +200,7 @@ func endsOfAnOutboundCall(t *testing.T) {
 func endOfACallWithoutWebhooks(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	sdk := newGoSDK(w.url, w.livekit.APIKey(), w.livekit.APISecret())
-	_, err := sdk.do(wait(t), "dial", dialRequest().with(options{"roomName": "out-no-webhook", "ringingTimeout": "2s"}))
+	_, err := sdk.do(wait(t), "dial", dialRequest().with(options{"roomName": "out-no-webhook", "ringingTimeout": "4s"}))
 	require.NoError(t, err)
 	c, err := w.meta.User(userNumber).NextCall(wait(t))
 	require.NoError(t, err)

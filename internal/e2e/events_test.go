@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/livekit/protocol/auth"
 	"github.com/livekit/protocol/livekit"
@@ -38,6 +39,7 @@ func tell(c *app.Config, to ...*audience) {
 	for _, a := range to {
 		c.Events.URLs = append(c.Events.URLs, a.url)
 	}
+	c.Events.Timeout = 30 * time.Second // an event whose answer is late comes twice
 }
 
 // requireSame checks that all were told the same, and returns it.

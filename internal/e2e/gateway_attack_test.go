@@ -68,6 +68,7 @@ func (g *gateway) half(body []byte) int {
 	conn, err := (&net.Dialer{}).DialContext(wait(g.t), "tcp", strings.TrimPrefix(g.url, "http://"))
 	require.NoError(g.t, err)
 	defer conn.Close()
+	require.NoError(g.t, conn.SetDeadline(time.Now().Add(patience)))
 	_, err = fmt.Fprintf(conn, "POST /webhook HTTP/1.1\r\nHost: x\r\n%s: %s\r\nContent-Length: %d\r\n\r\n%s",
 		whatsapp.SignatureHeader, fakemeta.Signature(body, appSecret), len(body), body[:len(body)/2])
 	require.NoError(g.t, err)

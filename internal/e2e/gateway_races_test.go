@@ -112,7 +112,7 @@ func TestGatewayConnectRepeatedAfterTheEnd(t *testing.T) {
 func TestGatewayUserHangsUpWhileAcceptIsOnItsWay(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, "gateway-accept", worldOptions{}, into("gateway-accept"))
-	g.meta.Fail(fakemeta.Fault{Action: "accept", Delay: 2 * time.Second})
+	g.meta.Fail(fakemeta.Fault{Action: "accept", Delay: 4 * time.Second})
 	c, err := g.meta.User(userNumber).Call(wait(t), numberID)
 	require.NoError(t, err)
 	require.NoError(t, c.Wait(wait(t), fakemeta.StateActive))
@@ -172,7 +172,11 @@ func TestGatewayBothSidesHangUpAtOnce(t *testing.T) {
 		_ = c.HangUp() // fails if the business was first
 	}()
 	require.NoError(t, g.livekit.DeleteRoom(wait(t), g.room))
-	<-hung
+	select {
+	case <-hung:
+	case <-wait(t).Done():
+		t.Fatal("the user cannot hang up")
+	}
 	g.over(c)
 }
 
