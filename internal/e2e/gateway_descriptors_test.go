@@ -10,7 +10,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/livekit-connector/livekit-connector/internal/livekittest"
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta"
 )
 
@@ -32,12 +31,7 @@ limits: {max_cpu_utilization: 0, max_memory_utilization: 0}
 whatsapp: {numbers: {"%s": {access_token: %s, api_version: "24.0", app_secret: %s}}}
 `, rules, verifyToken, numberID, metaToken, appSecret))
 	g := frugalGateway{gateway: &gateway{world: w, room: room}, process: p}
-	require.NoError(t, w.meta.AddNumber(g.number(numberID, business)))
-	require.NoError(t, w.meta.VerifyWebhook(wait(t), numberID))
-	var err error
-	g.listener, err = w.livekit.Join(wait(t), livekittest.ParticipantOptions{Room: room, Identity: "listener"})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = g.listener.Leave() })
+	g.open()
 	return g
 }
 

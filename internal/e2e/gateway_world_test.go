@@ -43,13 +43,19 @@ func newGateway(t *testing.T, room string, o worldOptions, rules string) *gatewa
 		}
 	}
 	g := &gateway{world: newWorld(t, o), room: room}
-	require.NoError(t, g.meta.AddNumber(g.number(numberID, business)))
-	require.NoError(t, g.meta.VerifyWebhook(wait(t), numberID))
-	var err error
-	g.listener, err = g.livekit.Join(wait(t), livekittest.ParticipantOptions{Room: room, Identity: "listener"})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = g.listener.Leave() })
+	g.open()
 	return g
+}
+
+// open has Meta send its webhooks here, and somebody listen in the room.
+func (g *gateway) open() {
+	g.t.Helper()
+	require.NoError(g.t, g.meta.AddNumber(g.number(numberID, business)))
+	require.NoError(g.t, g.meta.VerifyWebhook(wait(g.t), numberID))
+	var err error
+	g.listener, err = g.livekit.Join(wait(g.t), livekittest.ParticipantOptions{Room: g.room, Identity: "listener"})
+	require.NoError(g.t, err)
+	g.t.Cleanup(func() { _ = g.listener.Leave() })
 }
 
 // number is one whose webhooks come to the connector.
