@@ -49,7 +49,7 @@ func newBench(t *testing.T) *bench {
 	require.NoError(t, err)
 	client := &http.Client{Transport: &http.Transport{}}
 	pacer := media.NewPacer(1)
-	b := &bench{t: t, ctx: ctx, srv: srv, http: client, phone: newPhone()}
+	b := &bench{t: t, ctx: ctx, srv: srv, http: client, phone: &phone{}}
 	b.line = media.NewLine(b.phone, media.LineOptions{Pacer: pacer})
 	b.line.Open()
 	t.Cleanup(func() {
@@ -122,11 +122,14 @@ func (b *bench) eventually(what string, is func() bool) {
 }
 
 // voiceOf makes n distinguishable Opus packets: 20 ms SILK wideband by their TOC byte, then who and number.
-func voiceOf(who byte, n int) []livekittest.Packet {
+func voiceOf(who byte, n int) []livekittest.Packet { return voiceFrom(who, 0, n) }
+
+// voiceFrom is voiceOf whose numbers begin with first.
+func voiceFrom(who byte, first, n int) []livekittest.Packet {
 	packets := make([]livekittest.Packet, n)
 	for i := range packets {
 		payload := []byte{0x48, who, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10}
-		binary.BigEndian.PutUint16(payload[2:], uint16(i))
+		binary.BigEndian.PutUint16(payload[2:], uint16(first+i))
 		packets[i] = livekittest.Packet{Payload: payload, Level: 20}
 	}
 	return packets
@@ -155,10 +158,7 @@ func say(leg *roomleg.Leg, packets []livekittest.Packet, seq uint16, ts uint32) 
 type phone struct {
 	mu    sync.Mutex
 	heard [][]byte // payloads with speech
-	grown chan struct{}
 }
-
-func newPhone() *phone { return &phone{grown: make(chan struct{})} }
 
 func (p *phone) WriteRTP(packet *rtp.Packet) error {
 	if len(packet.Payload) < 4 || packet.Payload[0] != 0x48 {
@@ -167,13 +167,11 @@ func (p *phone) WriteRTP(packet *rtp.Packet) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.heard = append(p.heard, append([]byte(nil), packet.Payload...))
-	close(p.grown)
-	p.grown = make(chan struct{})
 	return nil
 }
 
 // from returns what was heard of one speaker.
-func (p *phone) from(who byte) ([][]byte, <-chan struct{}) {
+func (p *phone) from(who byte) [][]byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var list [][]byte
@@ -182,20 +180,29 @@ func (p *phone) from(who byte) ([][]byte, <-chan struct{}) {
 			list = append(list, payload)
 		}
 	}
-	return list, p.grown
+	return list
 }
 
-func (b *bench) phoneHears(who byte, n int) [][]byte {
+// talk says packets on a track until the phone has heard n of them, in their order. No more than missing may not be heard, and
+// those that the line left out because the machine had been away for a while: then what was due comes at once.
+func (b *bench) talk(track *livekittest.Track, who byte, n, missing int) {
 	b.t.Helper()
-	for {
-		list, grown := b.phone.from(who)
-		if len(list) >= n {
-			return list
+	const atOnce = 5
+	ahead := b.line.Stats().Ahead
+	for sent := 0; ; sent += atOnce {
+		if len(b.phone.from(who)) >= n {
+			break
 		}
-		select {
-		case <-grown:
-		case <-b.ctx.Done():
-			require.Failf(b.t, "phone does not hear", "%c: %d of %d packets", who, len(list), n)
-		}
+		require.NoError(b.t, track.Send(b.ctx, voiceFrom(who, sent, atOnce)), "%c", who)
 	}
+	list := b.phone.from(who)
+	ahead = b.line.Stats().Ahead - ahead
+	last := -1
+	for _, payload := range list {
+		number := int(binary.BigEndian.Uint16(payload[2:]))
+		require.Equal(b.t, voiceFrom(who, number, 1)[0].Payload, payload)
+		require.Greater(b.t, number, last, "%c", who)
+		last = number
+	}
+	require.LessOrEqual(b.t, last+1-len(list), missing+int(ahead), "%c: %d heard up to packet %d", who, len(list), last)
 }
