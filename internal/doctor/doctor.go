@@ -57,6 +57,7 @@ type Options struct {
 	Redact func(string) string
 
 	system system // what the machine says; replaced in tests
+	bounds bounds // how long things may take; replaced in tests
 }
 
 // LiveKit is how rooms are reached.
@@ -189,6 +190,9 @@ func Run(ctx context.Context, o Options) Report {
 	if o.system == nil {
 		o.system = machine{}
 	}
+	if o.bounds == (bounds{}) {
+		o.bounds = usual()
+	}
 	e := newExamination(ctx, &o)
 	defer e.close()
 	wanted := slices.DeleteFunc(checks(), func(c check) bool { return !o.wants(c.name) })
@@ -236,17 +240,14 @@ type examination struct {
 	listeners []net.Listener
 }
 
-// patience is how long one request, connection or name may take: others wait for what it finds out.
-const patience = 6 * time.Second
-
 func newExamination(ctx context.Context, o *Options) *examination {
 	e := &examination{o: o, secrets: replacer(o)}
 	if first, last, _ := e.udpRange(); last != 0 {
 		e.udpInUse = max(0, o.system.udpPortsInUse(first, last))
 	}
 	e.client = &http.Client{
-		Timeout:       patience,
-		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, TLSHandshakeTimeout: 5 * time.Second},
+		Timeout:       o.bounds.request,
+		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, TLSHandshakeTimeout: o.bounds.handshake},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	e.liveKitAnswers = sync.OnceValue(func() error { return e.answers(ctx, httpURL(o.LiveKit.URL)) })

@@ -142,7 +142,7 @@ func brokenServers() []broken {
 				return r.Method == http.MethodPost // by a 200
 			}, nil) + "/webhook"
 		}, "webhook", fail, "anybody could feign calls", "another program"},
-		{"a STUN server that never answers", func(s *stand) { s.o.RTC.STUN = []string{s.stun(false)} }, "stun", fail, "UDP does not come back", "outgoing UDP"},
+		{"a STUN server that never answers", func(s *stand) { s.o.RTC.STUN = []string{s.stun(false)}; s.stunPatience = 100 * time.Millisecond }, "stun", fail, "UDP does not come back", "outgoing UDP"},
 		{"a public address that is not configured", func(s *stand) { s.o.RTC.NAT1To1IPs = []string{"203.0.113.7"} }, "stun", warn, "does not hold the public address 127.0.0.1", "mend it"},
 		{"a wrong TURN password", func(s *stand) { s.o.RTC.TURN[0].Password = "another password" }, "turn", fail, "refuses username and credential", "rtc.ice_servers"},
 		{"a TURN server that is down", func(s *stand) { s.o.RTC.TURN[0].URL = "turn:127.0.0.1:401?transport=tcp" }, "turn", fail, "connection refused", "start it"},
@@ -234,7 +234,7 @@ func TestNothingIsWrong(t *testing.T) {
 }
 
 func TestTheDoctorAnswersWhereNoConnectorListensYet(t *testing.T) {
-	s := &stand{t: t}
+	s := &stand{t: t, stunPatience: patience}
 	address := s.freePort()
 	s.o = doctor.Options{
 		Webhook: doctor.Webhook{Path: "/webhook", VerifyToken: verifyToken, AppSecrets: []string{appSecret}, PublicURL: "http://" + address + "/webhook"},
@@ -256,14 +256,14 @@ func TestTheDoctorAnswersWhereNoConnectorListensYet(t *testing.T) {
 }
 
 func TestAConnectorOnItsPortsIsNoOtherProgram(t *testing.T) {
-	s := &stand{t: t}
+	s := &stand{t: t, stunPatience: patience}
 	address := strings.TrimPrefix(s.connector(verifyToken, appSecret), "http://")
 	s.o = doctor.Options{Ports: []doctor.Port{{Key: "port", Addresses: []string{address}}}, Only: []string{"ports"}}
 	require.Contains(t, written(t, s.examine()), "a connector listens already: port")
 }
 
 func TestOnlyTheConfigurationIsToldOfIfItIsWrong(t *testing.T) {
-	s := &stand{t: t, o: doctor.Options{Problems: []string{"port: want a whole number", "api_key: is missing"}, Only: []string{"dns"}}}
+	s := &stand{t: t, stunPatience: patience, o: doctor.Options{Problems: []string{"port: want a whole number", "api_key: is missing"}, Only: []string{"dns"}}}
 	report := s.examine()
 	require.Equal(t, 2, report.Fails)
 	require.Len(t, report.Lines, 2)

@@ -17,9 +17,6 @@ import (
 	"github.com/livekit-connector/livekit-connector/media"
 )
 
-// joinTimeout bounds everything that two participants do.
-const joinTimeout = 12 * time.Second
-
 // join lets one participant speak and another one hear, as calls do: the whole way of media through LiveKit. The room is
 // deleted afterwards. Agents that LiveKit sends into every room come into this one, too, which is why it happens only when
 // it is asked for.
@@ -30,7 +27,7 @@ func (e *examination) join(ctx context.Context) []Line {
 	if !e.isLiveKit() || e.access()[0] != nil {
 		return one(skipped("see livekit"))
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, joinTimeout, errors.New("not done in time"))
+	ctx, cancel := context.WithTimeoutCause(ctx, e.o.bounds.join, errors.New("not done in time"))
 	defer cancel()
 	began := time.Now()
 	joined, heard, err := e.converse(ctx, "livekit-connector-doctor-"+rand.Text())
@@ -54,7 +51,7 @@ func (e *examination) converse(ctx context.Context, room string) (joined, heard 
 	defer line.Close()
 	key := e.o.LiveKit.Keys[0]
 	options := roomleg.Options{
-		URL: e.o.LiveKit.URL, APIKey: key.Key, APISecret: key.Secret, Room: room, HTTPClient: e.client, ConnectTimeout: joinTimeout,
+		URL: e.o.LiveKit.URL, APIKey: key.Key, APISecret: key.Secret, Room: room, HTTPClient: e.client, ConnectTimeout: e.o.bounds.join,
 	}
 	listening, speaking := options, options
 	listening.Identity, listening.Line = "doctor-ear", line
@@ -103,7 +100,7 @@ func leave(l *roomleg.Leg) { _ = l.Leave(livekit.DisconnectReason_CLIENT_INITIAT
 
 // deleteRoom takes away what a check left; LiveKit itself does so some seconds later.
 func (e *examination) deleteRoom(name string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), e.o.bounds.remove)
 	defer cancel()
 	key := e.o.LiveKit.Keys[0]
 	token, err := auth.NewAccessToken(key.Key, key.Secret).SetVideoGrant(&auth.VideoGrant{RoomCreate: true}).SetValidFor(time.Minute).ToJWT()

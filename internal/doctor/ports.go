@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 )
 
 // portFound is the API's port: free, a connector's at url, or neither.
@@ -43,7 +42,7 @@ func (e *examination) openAPIPort(ctx context.Context) portFound {
 	}
 	found := portFound{err: err}
 	if errors.Is(err, syscall.EADDRINUSE) {
-		found.url, _ = ownURL(ctx, p.Addresses[0])
+		found.url, _ = e.ownURL(ctx, p.Addresses[0])
 	}
 	return found
 }
@@ -66,7 +65,7 @@ func (e *examination) ports(ctx context.Context) []Line {
 					continue
 				}
 			} else if err = tryListen(ctx, address); errors.Is(err, syscall.EADDRINUSE) {
-				if _, ok := ownURL(ctx, address); ok {
+				if _, ok := e.ownURL(ctx, address); ok {
 					own = append(own, p.Key+" "+number)
 					continue
 				}
@@ -119,8 +118,8 @@ func tryListen(ctx context.Context, address string) error {
 
 // ownURL asks whether who listens at an address is a connector: its probes or its metrics tell. No proxy stands between, and
 // a certificate for another name than 127.0.0.1 is fine.
-func ownURL(ctx context.Context, address string) (string, bool) {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+func (e *examination) ownURL(ctx context.Context, address string) (string, bool) {
+	ctx, cancel := context.WithTimeout(ctx, e.o.bounds.own)
 	defer cancel()
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -133,11 +132,11 @@ func ownURL(ctx context.Context, address string) (string, bool) {
 		DisableKeepAlives: true,
 		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // G402: on this machine, nothing secret is sent
 	}}
-	e := &examination{client: client}
+	own := &examination{client: client}
 	for _, scheme := range []string{"http", "https"} {
 		where := scheme + "://" + net.JoinHostPort(host, port)
 		for path, marks := range map[string][]string{"/livez": {`{"status":`, `"checks":`}, "/metrics": {"livekit_connector_"}} {
-			a, err := e.get(ctx, where+path, nil)
+			a, err := own.get(ctx, where+path, nil)
 			isLacking := func(mark string) bool { return !strings.Contains(string(a.body), mark) }
 			if err == nil && a.status != http.StatusBadRequest && !slices.ContainsFunc(marks, isLacking) {
 				return where, true

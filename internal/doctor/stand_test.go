@@ -16,7 +16,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -54,19 +56,24 @@ type stand struct {
 	o       doctor.Options
 	machine doctor.Machine
 	meta    *fakemeta.Server
+	// stunPatience is how long STUN servers may take: patience, unless one never answers.
+	stunPatience time.Duration
 }
+
+// patience is more than anything takes on a machine that does other things too.
+const patience = time.Minute
 
 // newStand makes a stand in which nothing is wrong.
 func newStand(t *testing.T, liveKit *livekittest.Server) *stand {
 	t.Helper()
-	s := &stand{t: t, machine: doctor.Machine{Files: 20_000, Cores: 4, Memory: 8e9, EphemeralFirst: 32768, EphemeralLast: 60999}}
+	s := &stand{t: t, stunPatience: patience, machine: doctor.Machine{Files: 20_000, Cores: 4, Memory: 8e9, EphemeralFirst: 32768, EphemeralLast: 60999}}
 	s.restartMeta(nil)
 	rules := filepath.Join(t.TempDir(), "rules.yaml")
 	require.NoError(t, os.WriteFile(rules, []byte("rules: [{name: support, agents: [{name: greeter}]}]\n"), 0o600))
 	s.o = doctor.Options{
 		Source: "config.yaml", RulesFile: rules, MaxActiveCalls: 50, Redact: logs.Mask,
 		LiveKit: doctor.LiveKit{URL: liveKit.URL(), Keys: []doctor.Key{{Key: liveKit.APIKey(), Secret: liveKit.APISecret()}}},
-		Graph: doctor.Graph{URL: s.meta.GraphURL(), Timeout: 5 * time.Second, Numbers: []doctor.Number{{
+		Graph: doctor.Graph{URL: s.meta.GraphURL(), Timeout: patience, Numbers: []doctor.Number{{
 			Credentials: whatsapp.Credentials{PhoneNumberID: numberID, AccessToken: token, Version: "24.0"},
 			Name:        "support", AppSecret: appSecret,
 		}}},
@@ -88,9 +95,10 @@ func newStand(t *testing.T, liveKit *livekittest.Server) *stand {
 // examine runs the doctor.
 func (s *stand) examine() doctor.Report {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 2*patience)
 	defer cancel()
 	s.o.SetMachine(s.machine)
+	s.o.SetBounds(patience, s.stunPatience)
 	return doctor.Run(ctx, s.o)
 }
 
@@ -173,13 +181,19 @@ func (s *stand) pair(from, until time.Time) string {
 	return name
 }
 
-// freePort is an address that nobody listens on.
+// freePort is an address that nobody listens on, and that the kernel hands to nobody as long as the test lasts: a socket of
+// ours is bound to it.
 func (s *stand) freePort() string {
 	s.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	require.NoError(s.t, err)
-	require.NoError(s.t, l.Close())
-	return l.Addr().String()
+	syscall.CloseOnExec(fd)
+	s.t.Cleanup(func() { _ = syscall.Close(fd) })
+	require.NoError(s.t, syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)) // who listens does so, too
+	require.NoError(s.t, syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	bound, err := syscall.Getsockname(fd)
+	require.NoError(s.t, err)
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(bound.(*syscall.SockaddrInet4).Port))
 }
 
 // stun is a STUN server, or a socket that never answers.

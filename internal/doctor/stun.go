@@ -14,11 +14,8 @@ import (
 	"github.com/pion/stun/v4"
 )
 
-// When a binding request is sent (RFC 8489 section 6.2.1, with fewer repetitions), and how long the last one may take.
-var (
-	stunRepeats = []time.Duration{0, 300 * time.Millisecond, 600 * time.Millisecond, 1200 * time.Millisecond}
-	stunTimeout = 2500 * time.Millisecond
-)
+// stunRepeats is when a binding request is sent (RFC 8489 section 6.2.1, with fewer repetitions).
+var stunRepeats = []time.Duration{0, 300 * time.Millisecond, 600 * time.Millisecond, 1200 * time.Millisecond}
 
 // mapped is what servers see of one socket of ours.
 type mapped struct {
@@ -48,7 +45,7 @@ func (e *examination) servers() []string {
 
 // askSTUN sends from one socket to all servers, so that their answers can be compared.
 func (e *examination) askSTUN(ctx context.Context) mapped {
-	ctx, cancel := context.WithTimeout(ctx, stunTimeout)
+	ctx, cancel := context.WithTimeout(ctx, e.o.bounds.stun)
 	defer cancel()
 	conn, err := e.listenUDP()
 	if err != nil {

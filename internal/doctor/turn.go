@@ -16,9 +16,6 @@ import (
 	"github.com/pion/turn/v5"
 )
 
-// turnTimeout bounds one server.
-const turnTimeout = 5 * time.Second
-
 // turn asks each server for a relayed address, and gives it back.
 func (e *examination) turn(ctx context.Context) []Line {
 	if len(e.o.RTC.TURN) == 0 {
@@ -39,7 +36,7 @@ func (e *examination) turn(ctx context.Context) []Line {
 }
 
 func (e *examination) tryTURN(ctx context.Context, t TURN) Line {
-	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
+	ctx, cancel := context.WithTimeout(ctx, e.o.bounds.turn)
 	defer cancel()
 	relay, err := e.allocate(ctx, t)
 	var code stun.ErrorCode // of the server's answer, if it is one

@@ -76,7 +76,7 @@ func (e *examination) dns(ctx context.Context) []Line {
 			continue
 		}
 		seen = append(seen, host)
-		addrs, err := lookUp(ctx, host)
+		addrs, err := e.lookUp(ctx, host)
 		if err != nil {
 			lines = append(lines, failed(fmt.Sprintf("%s does not resolve: %s", host, cause(err)),
 				"check the name and this machine's resolver (/etc/resolv.conf, the container's DNS)"))
@@ -101,8 +101,8 @@ func (e *examination) dns(ctx context.Context) []Line {
 	return lines
 }
 
-func lookUp(ctx context.Context, host string) ([]netip.Addr, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func (e *examination) lookUp(ctx context.Context, host string) ([]netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(ctx, e.o.bounds.request)
 	defer cancel()
 	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }
@@ -133,7 +133,7 @@ func (e *examination) proxy(ctx context.Context) []Line {
 	}
 	var lines []Line
 	for _, via := range order {
-		if err := connect(ctx, place(via)); err != nil {
+		if err := e.connect(ctx, place(via)); err != nil {
 			lines = append(lines, failed(fmt.Sprintf("the proxy %s does not answer: %s", place(via), cause(err)),
 				"start it, mend HTTPS_PROXY and HTTP_PROXY, or name the servers in NO_PROXY"))
 			continue
@@ -209,7 +209,7 @@ func (e *examination) tls(ctx context.Context) []Line {
 }
 
 func (e *examination) handshake(ctx context.Context, address string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, e.o.bounds.request)
 	defer cancel()
 	d := tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: e.o.system.roots()}}
 	return d.DialContext(ctx, "tcp", address)
@@ -234,7 +234,7 @@ func (e *examination) receivers(ctx context.Context) []Line {
 			fine = append(fine, place(r.URL)+" (not tried: through a proxy)")
 			continue
 		}
-		if err := connect(ctx, place(r.URL)); err != nil {
+		if err := e.connect(ctx, place(r.URL)); err != nil {
 			lines = append(lines, failed(fmt.Sprintf("%s: %s does not answer: %s", r.Key, place(r.URL), cause(err)),
 				"start that server, open the way to it, or mend the URL"))
 			continue
@@ -257,8 +257,8 @@ func (e *examination) proxied(where string) bool {
 	return err == nil && via != nil
 }
 
-func connect(ctx context.Context, address string) error {
-	d := net.Dialer{Timeout: patience}
+func (e *examination) connect(ctx context.Context, address string) error {
+	d := net.Dialer{Timeout: e.o.bounds.request}
 	conn, err := d.DialContext(ctx, "tcp", address)
 	if err == nil {
 		_ = conn.Close()
