@@ -24,6 +24,7 @@ func TestKeysWaitForTheConnection(t *testing.T) {
 	defer http.DefaultClient.CloseIdleConnections()
 	leg, err := Join(ctx, Options{URL: srv.URL(), APIKey: srv.APIKey(), APISecret: srv.APISecret(), Room: "keys", Identity: "caller"})
 	require.NoError(t, err)
+	leg.TakeTime()
 	human, err := srv.Join(ctx, livekittest.ParticipantOptions{Room: "keys", Identity: "human"})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, human.Leave()) }()
@@ -69,6 +70,11 @@ func TestKeysWaitForTheConnection(t *testing.T) {
 		}
 	}
 	require.Equal(t, maxKeys, i)
+	require.Eventually(t, func() bool { // else it may have looked for the connection already
+		leg.mu.Lock()
+		defer leg.mu.Unlock()
+		return !leg.keying
+	}, time.Minute, time.Millisecond, "the sender of the keys never ended")
 
 	callbacks.OnReconnecting()
 	press(1)
@@ -100,6 +106,7 @@ func TestKeysWaitForTheNewConnection(t *testing.T) {
 	defer func() { require.NoError(t, far.Close()) }()
 	leg, err := Join(ctx, Options{URL: srv.URL(), APIKey: srv.APIKey(), APISecret: srv.APISecret(), Room: "keys", Identity: "caller"})
 	require.NoError(t, err)
+	leg.TakeTime()
 	defer func() { require.NoError(t, leg.Leave(livekit.DisconnectReason_CLIENT_INITIATED)) }()
 	srv.Kill()
 	for !leg.reconnecting.Load() {
