@@ -169,11 +169,10 @@ func (b *burstOf) taken() float64 {
 // sort keeps a call by what came of accepting it, and ends it at Meta if it was begun and failed.
 func (b *burstOf) sort(c *fakemeta.Call, err error) (failed bool) {
 	b.t.Helper()
-	said, is := errors.AsType[*sdkError](err)
 	switch {
 	case err == nil:
 		b.answered = append(b.answered, c)
-	case is && (said.Code == "failed_precondition" || said.Code == "deadline_exceeded"):
+	case begunAndFailed(err):
 		b.t.Logf("a call was begun and failed: %v", err)
 		_ = c.HangUp() // it may be over
 		requireOver(b.t, c)
@@ -183,6 +182,12 @@ func (b *burstOf) sort(c *fakemeta.Call, err error) (failed bool) {
 		b.refused = append(b.refused, c)
 	}
 	return false
+}
+
+// begunAndFailed says whether a call that was taken could not be set up in time.
+func begunAndFailed(err error) bool {
+	said, is := errors.AsType[*sdkError](err)
+	return is && (said.Code == "failed_precondition" || said.Code == "deadline_exceeded")
 }
 
 // acceptNext accepts one of the refused calls, as soon as there is a place; the next one if that fails.

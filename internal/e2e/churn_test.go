@@ -34,6 +34,7 @@ func TestTwoHundredCallsLeaveNothing(t *testing.T) {
 	for range churnRounds {
 		c.round()
 	}
+	require.Less(t, c.failed, c.made/2, "most calls were whole")
 	w.noSocketLeft()
 	until(t, func() string {
 		if n := counted(c.counts); n > others {
@@ -57,7 +58,9 @@ type churn struct {
 	*world
 	app   *application
 	graph int // Meta's port
-	made  int // calls so far
+	// made are the calls so far, and failed those of them that this machine did not set up within the eight seconds that an
+	// SDK leaves: they are over, and may leave nothing either.
+	made, failed int
 }
 
 // round makes calls in both directions at once; half of each the user hangs up, half the business.
@@ -83,9 +86,14 @@ func (c *churn) round() {
 		})
 	}
 	dialling.Wait()
+	over := make([]bool, churnAtOnce)
 	for i, user := range users {
 		if i%2 == 0 {
-			require.NoError(t, c.app.wait("accept", calls[i].ID()).err)
+			if err := c.app.wait("accept", calls[i].ID()).err; err != nil {
+				require.True(t, begunAndFailed(err), err)
+				over[i] = true
+				c.failed++
+			}
 			continue
 		}
 		require.NoError(t, dialled[i])
@@ -96,6 +104,9 @@ func (c *churn) round() {
 		require.NoError(t, calls[i].PickUp())
 	}
 	for i, call := range calls {
+		if over[i] {
+			continue
+		}
 		if i%2 == 1 {
 			require.NoError(t, c.app.wait("connect", call.ID()).err)
 		}

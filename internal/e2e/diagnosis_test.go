@@ -183,8 +183,8 @@ func TestDiagnosisOfMediaThatDoesNotComeUp(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.code, func(t *testing.T) {
 			t.Parallel()
-			// Where one thing is done and the next is not there must be time for the first; SDKs give up after ten seconds.
-			o := worldOptions{config: func(c *app.Config) { c.ConnectTimeout = 8 * time.Second }}
+			// Where one thing is done and the next is not there must be time for the first. Setting up ends after 8 s.
+			o := worldOptions{config: func(c *app.Config) { c.ConnectTimeout = 6 * time.Second }}
 			w, c := ringUp(t, "diagnosis-"+tt.code, o, spoiled(func(sdp string) string { return tt.change(t, sdp) }))
 			until(t, func() string {
 				if len(w.listed("?ended=true")) == 0 {
