@@ -232,14 +232,13 @@ func (b *business) close() {
 	go func() {
 		defer close(closed)
 		_ = b.pc.GracefulClose()
+		b.reading.Wait()
 	}()
 	select {
 	case <-closed:
 	case <-time.After(limit):
 		b.t.Error("Pion did not close: the first packet came when it accepted streams no more (srtp, decrypt)")
-		return
 	}
-	b.reading.Wait()
 }
 
 // gathered applies a description and returns it with its candidates.
