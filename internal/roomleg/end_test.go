@@ -73,7 +73,9 @@ func TestCallSurvivesAServerRestart(t *testing.T) {
 	human := b.human("r", "human")
 	track, err := human.Publish(livekittest.TrackOptions{})
 	require.NoError(t, err)
-	leg := b.join(b.options("r", "caller"))
+	opts := b.options("r", "caller")
+	opts.ReconnectTimeout = 2 * time.Minute // a slow machine's server starts slowly
+	leg := b.join(opts)
 	require.NoError(t, leg.Publish(b.ctx))
 	b.eventually("track", func() bool { return leg.Stats().Listening == 1 })
 	b.talk(track, '1', 20, 0)

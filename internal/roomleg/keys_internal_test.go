@@ -22,7 +22,10 @@ import (
 func TestKeysWaitForTheConnection(t *testing.T) {
 	ctx, srv, _ := startServer(t)
 	defer http.DefaultClient.CloseIdleConnections()
-	leg, err := Join(ctx, Options{URL: srv.URL(), APIKey: srv.APIKey(), APISecret: srv.APISecret(), Room: "keys", Identity: "caller"})
+	leg, err := Join(ctx, Options{
+		URL: srv.URL(), APIKey: srv.APIKey(), APISecret: srv.APISecret(), Room: "keys", Identity: "caller",
+		ConnectTimeout: 10 * time.Second, ReconnectTimeout: 2 * time.Minute,
+	})
 	require.NoError(t, err)
 	leg.TakeTime()
 	human, err := srv.Join(ctx, livekittest.ParticipantOptions{Room: "keys", Identity: "human"})
@@ -104,7 +107,10 @@ func TestKeysWaitForTheNewConnection(t *testing.T) {
 	})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, far.Close()) }()
-	leg, err := Join(ctx, Options{URL: srv.URL(), APIKey: srv.APIKey(), APISecret: srv.APISecret(), Room: "keys", Identity: "caller"})
+	leg, err := Join(ctx, Options{
+		URL: srv.URL(), APIKey: srv.APIKey(), APISecret: srv.APISecret(), Room: "keys", Identity: "caller",
+		ConnectTimeout: 10 * time.Second, ReconnectTimeout: 2 * time.Minute,
+	})
 	require.NoError(t, err)
 	leg.TakeTime()
 	defer func() { require.NoError(t, leg.Leave(livekit.DisconnectReason_CLIENT_INITIATED)) }()
