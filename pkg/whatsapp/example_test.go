@@ -20,7 +20,7 @@ func Example() {
 	}))
 	defer meta.Close()
 
-	client, err := whatsapp.NewClient(whatsapp.Options{BaseURL: meta.URL, AttemptTimeout: 30 * time.Second})
+	client, err := whatsapp.NewClient(whatsapp.Options{BaseURL: meta.URL, HTTPClient: meta.Client(), AttemptTimeout: 30 * time.Second})
 	if err != nil {
 		fmt.Println(err)
 		return

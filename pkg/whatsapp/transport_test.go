@@ -83,7 +83,11 @@ func connectOnce(t *testing.T, opts whatsapp.Options) error {
 }
 
 func TestWhatWasCertainlyNotSentIsNotUnknown(t *testing.T) {
-	require.NotErrorIs(t, connectOnce(t, whatsapp.Options{BaseURL: "http://" + refusing(t)}), whatsapp.ErrOutcomeUnknown)
+	impatient, err := whatsapp.NewClient(whatsapp.Options{BaseURL: "http://" + refusing(t)})
+	require.NoError(t, err)
+	_, err = impatient.Connect(t.Context(), creds, whatsapp.ConnectRequest{To: number, Offer: offer})
+	require.Error(t, err)
+	require.NotErrorIs(t, err, whatsapp.ErrOutcomeUnknown)
 
 	secure := httptest.NewUnstartedServer(respond(200, took))
 	secure.Config.ErrorLog = nil
@@ -98,7 +102,7 @@ func TestWhatWasCertainlyNotSentIsNotUnknown(t *testing.T) {
 	require.NotErrorIs(t, connectOnce(t, whatsapp.Options{BaseURL: "http://graph.invalid", HTTPClient: noDNS}), whatsapp.ErrOutcomeUnknown)
 
 	noDial := func(context.Context, string, string) (net.Conn, error) { return nil, errDial }
-	err := connectOnce(t, whatsapp.Options{BaseURL: "http://graph.invalid", DialContext: noDial})
+	err = connectOnce(t, whatsapp.Options{BaseURL: "http://graph.invalid", DialContext: noDial})
 	require.ErrorIs(t, err, errDial)
 	require.NotErrorIs(t, err, whatsapp.ErrOutcomeUnknown)
 
