@@ -8,8 +8,9 @@ import (
 const (
 	// beat is what the metronome waits each time.
 	beat = 10 * time.Millisecond
-	// tooLate is a beat so late that audio paced by the same machine has holes, whoever sent it.
-	tooLate = 40 * time.Millisecond
+	// tooLate is a beat so late that audio paced by the same machine has holes, whoever sent it: a little more than what is
+	// decoded is held back (docs/audio.md).
+	tooLate = 15 * time.Millisecond
 )
 
 // metronome finds out whether the machine keeps time. A judgement on sound says little about the connector if nothing

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	startTimeout = 15 * time.Second
+	startTimeout = 30 * time.Second
 	// stopTimeout is more than the connector takes to hang up, leave and answer what it was asked.
 	stopTimeout  = 15 * time.Second
 	pollInterval = 20 * time.Millisecond
