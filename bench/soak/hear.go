@@ -24,9 +24,9 @@ const (
 	// minShare of a voice has to be heard; less when another speaks over it, or when packets were lost. Holes and jumps of
 	// time are not judged: the machine that makes the calls is busy, and its own lateness is in every recording.
 	minShare, minShareAmong, minShareLossy = 0.9, 0.7, 0.8
-	// latestHeard is how much later than it was said something may be heard. Codecs, buffers and a busy machine take a
-	// tenth of it. What would have to be later still is taken for something else.
-	latestHeard = time.Second
+	// latestHeard is how much later than it was said something may be heard. Codecs and buffers take a tenth of it, a machine
+	// that stalls more. What would have to be later still is taken for something else.
+	latestHeard = 1500 * time.Millisecond
 	// silentDB of full scale: what is softer on average is no sound, not even somebody else's.
 	silentDB = -60
 )

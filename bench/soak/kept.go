@@ -28,7 +28,9 @@ func heapProfile(folder, when string) string { return filepath.Join(folder, "hea
 
 // kept compares the profiles of the beginning and the end.
 func kept(ctx context.Context, folder string) (all []Kept, err error) {
-	spots, err := rig.Top(ctx, "-sample_index=inuse_space", "-unit=B", "-diff_base", heapProfile(folder, "start"), heapProfile(folder, "end"))
+	// Who asked for memory, not what of Go's runtime gave it.
+	const hidden = `-hide=^runtime\.(mallocgc.*|newobject|makeslice|growslice)$`
+	spots, err := rig.Top(ctx, hidden, "-sample_index=inuse_space", "-unit=B", "-diff_base", heapProfile(folder, "start"), heapProfile(folder, "end"))
 	for _, s := range spots {
 		if s.Flat != 0 { // the others only call
 			all = append(all, Kept{Function: s.Function, Bytes: s.Flat})

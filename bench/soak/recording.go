@@ -67,25 +67,27 @@ func agentRecording(r *livekittest.Recording) (*recording, error) {
 	return newRecording(pcm, marks), nil
 }
 
-// since returns so many samples from the first one on that came at a moment or later: what was said then cannot be before
-// it. What was said before the recording began, or is beyond its end, is silence; if that is more than half, it is nil.
+// since returns so many samples from the first one on that can be what was said from a moment on: nothing of it is in a
+// packet that came before it was said. What was said before the recording began, or is beyond its end, is silence; if that
+// is more than half, it is nil.
 //
-// It goes by when packets came, not by a clock: after a stall the samples of a stream are elsewhere than a clock says.
+// It goes by when each packet came, not by a clock: machines that stall put the samples of a stream elsewhere for a while.
 func (r *recording) since(moment time.Time, samples int) []int16 {
-	from := -1
+	from, found := 0, false
 	for _, m := range r.marks {
-		if !m.arrived.Before(moment) && (from < 0 || m.sample < from) { // late ones may be for earlier samples
-			from = m.sample
+		if m.arrived.Before(moment) {
+			continue
+		}
+		// The last that can be in this packet was said when it came.
+		if first := m.sample - min(samples, int(m.arrived.Sub(moment)*listenRate/time.Second)); !found || first < from {
+			from, found = first, true
 		}
 	}
-	if from < 0 {
+	if !found {
 		return nil
 	}
-	before := 0 // the recording began
-	if from == r.marks[0].sample {
-		before = min(samples, int(r.marks[0].arrived.Sub(moment)*listenRate/time.Second))
-	}
-	rest := r.pcm[min(from, len(r.pcm)):]
+	before := min(samples, max(0, -from)) // the recording began
+	rest := r.pcm[min(max(0, from), len(r.pcm)):]
 	if 2*min(len(rest), samples-before) < samples {
 		return nil
 	}

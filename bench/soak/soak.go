@@ -93,14 +93,15 @@ func (s *soak) run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.stage.close()) }()
 	s.sampler = &sampler{connector: s.stage.bridge, server: s.stage.liveKit.PID(), began: time.Now()}
-	// Whoever looks makes the connector keep what answering takes, so the first look does not count.
+	// Whoever looks makes the connector keep what answering takes, up to the second collection after it, so the first look
+	// does not count, and the next one follows at once.
 	if _, err = s.sampler.look(ctx); err != nil {
 		return err
 	}
-	s.keep(ctx, "start")
 	if s.start, err = s.sampler.take(ctx); err != nil {
 		return err
 	}
+	s.keep(ctx, "start")
 	s.options.Logger.Info("soak begins", "calls", s.options.Calls, "duration", s.options.Duration,
 		"goroutines", s.start.Goroutines, "files", s.start.Files, "folder", s.options.Folder)
 	if err = s.load(ctx); err != nil {
