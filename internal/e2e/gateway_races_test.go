@@ -146,7 +146,7 @@ func TestGatewayAcceptWhoseResponseIsLost(t *testing.T) {
 	c := g.answered()
 	require.NoError(t, c.HangUp())
 	g.over(c)
-	require.Empty(t, c.Heard().Problems())
+	requireContinuous(t, c)
 }
 
 // The pick-up counts even if the end comes in the same webhook.
