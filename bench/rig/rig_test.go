@@ -11,12 +11,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/livekit-connector/livekit-connector/bench/rig"
+	"github.com/livekit-connector/livekit-connector/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 const soon = time.Minute // a bound, nothing waits for it
 

@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
-	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -27,34 +26,16 @@ import (
 	"github.com/pion/stun/v4"
 	"github.com/pion/turn/v5"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/livekit-connector/livekit-connector/internal/doctor"
+	"github.com/livekit-connector/livekit-connector/internal/leaks"
 	"github.com/livekit-connector/livekit-connector/internal/livekittest"
 	"github.com/livekit-connector/livekit-connector/internal/logs"
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if err := leak(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, "goroutines that outlive the tests:", err)
-		code = 1
-	}
-	os.Exit(code) //nolint:forbidigo // TestMain has no other way to say that a goroutine leaked
-}
-
-// leak looks for goroutines that outlive the tests. goleak alone gives them half a second; of an attempt to join that the room
-// leg gave up LiveKit's SDK takes leave when its time is over.
-func leak() (err error) {
-	for until := time.Now().Add(2 * patience); time.Now().Before(until); {
-		if err = goleak.Find(); err == nil {
-			return nil
-		}
-	}
-	return err
-}
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // Secrets of the stand: no report may hold one.
 const (

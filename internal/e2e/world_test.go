@@ -18,9 +18,9 @@ import (
 	"github.com/livekit/protocol/livekit"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/livekit-connector/livekit-connector/internal/app"
+	"github.com/livekit-connector/livekit-connector/internal/leaks"
 	"github.com/livekit-connector/livekit-connector/internal/livekittest"
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta"
 )
@@ -46,6 +46,10 @@ var liveKit *livekittest.Server
 func TestMain(m *testing.M) {
 	os.Exit(func() int { //nolint:forbidigo // what goleak.VerifyTestMain does, after the server is down
 		var err error
+		if unreadBefore, err = unread(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 		if liveKit, err = livekittest.Start(context.Background(), livekittest.Options{}); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
@@ -55,22 +59,12 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
-		if err := leak(); err != nil && code == 0 {
+		if err := leaks.Find(); err != nil && code == 0 {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
 		return code
 	}())
-}
-
-// leak looks for goroutines that outlive the tests. goleak alone gives them half a second, which a busy machine may take.
-func leak() (err error) {
-	for begin := time.Now(); time.Since(begin) < patience; {
-		if err = goleak.Find(); err == nil {
-			return nil
-		}
-	}
-	return err
 }
 
 // world is a connector between a fake Meta and a LiveKit, with an application that passes Meta's webhooks on.

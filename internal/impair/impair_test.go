@@ -8,12 +8,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/livekit-connector/livekit-connector/internal/impair"
+	"github.com/livekit-connector/livekit-connector/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 const step = 20 * time.Millisecond
 
@@ -155,7 +155,8 @@ func TestProxyCarriesBothWays(t *testing.T) {
 			continue
 		}
 		for range 2 {
-			n, err := conn.Read(buf)
+			var n int
+			n, err = conn.Read(buf)
 			require.NoError(t, err, "packet %d", i)
 			require.Equal(t, media, buf[:n])
 		}

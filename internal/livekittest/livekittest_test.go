@@ -10,23 +10,12 @@ import (
 
 	"github.com/livekit/protocol/livekit"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"github.com/livekit-connector/livekit-connector/internal/leaks"
 	"github.com/livekit-connector/livekit-connector/internal/livekittest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(patient{m}) }
-
-// patient gives the SDK time to end: an attempt to join that was abandoned does so only at its connect timeout.
-type patient struct{ *testing.M }
-
-func (m patient) Run() int {
-	code := m.M.Run()
-	for begin := time.Now(); code == 0 && goleak.Find() != nil && time.Since(begin) < 30*time.Second; {
-		continue
-	}
-	return code
-}
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 func start(t *testing.T) (*livekittest.Server, context.Context) {
 	t.Helper()

@@ -11,25 +11,14 @@ import (
 	"github.com/livekit/protocol/livekit"
 	"github.com/pion/rtp"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"github.com/livekit-connector/livekit-connector/internal/leaks"
 	"github.com/livekit-connector/livekit-connector/internal/livekittest"
 	"github.com/livekit-connector/livekit-connector/internal/roomleg"
 	"github.com/livekit-connector/livekit-connector/media"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(patient{m}) }
-
-// patient gives the SDK time to end: an attempt to connect that was given up does so only at its connect timeout.
-type patient struct{ *testing.M }
-
-func (m patient) Run() int {
-	code := m.M.Run()
-	for begin := time.Now(); code == 0 && goleak.Find() != nil && time.Since(begin) < 30*time.Second; {
-		continue
-	}
-	return code
-}
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // bench is one server, one line to a phone, and what the phone got.
 type bench struct {

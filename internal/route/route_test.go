@@ -11,13 +11,13 @@ import (
 	"github.com/livekit/psrpc"
 	"github.com/livekit/psrpc/pkg/bus/localbus"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"github.com/livekit-connector/livekit-connector/internal/leaks"
 	"github.com/livekit-connector/livekit-connector/internal/route"
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 const cluster = "test"
 

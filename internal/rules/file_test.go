@@ -15,12 +15,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"github.com/livekit-connector/livekit-connector/internal/leaks"
 	"github.com/livekit-connector/livekit-connector/internal/rules"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // lockedBuffer is a log that may be read while it is written.
 type lockedBuffer struct {

@@ -16,11 +16,12 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 
+	"github.com/livekit-connector/livekit-connector/internal/leaks"
 	"github.com/livekit-connector/livekit-connector/internal/tracing"
 	"github.com/livekit-connector/livekit-connector/internal/tracing/tracetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 func options(env map[string]string) tracing.Options {
 	return tracing.Options{

@@ -10,14 +10,14 @@ import (
 
 	"github.com/pion/rtp"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"github.com/livekit-connector/livekit-connector/internal/leaks"
 	"github.com/livekit-connector/livekit-connector/media"
 	"github.com/livekit-connector/livekit-connector/media/codec"
 	"github.com/livekit-connector/livekit-connector/testdata"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 var all = []media.Codec{media.CodecOpus, media.CodecPCMU, media.CodecPCMA}
 

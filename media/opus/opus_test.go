@@ -7,12 +7,12 @@ import (
 
 	libopus "github.com/hraban/opus"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"github.com/livekit-connector/livekit-connector/internal/leaks"
 	"github.com/livekit-connector/livekit-connector/media/opus"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 var rates = []int{8000, 12000, 16000, 24000, 48000}
 

@@ -15,12 +15,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"github.com/livekit-connector/livekit-connector/internal/leaks"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 var errDial = errors.New("not dialled")
 

@@ -11,14 +11,14 @@ import (
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"github.com/livekit-connector/livekit-connector/internal/leaks"
 	"github.com/livekit-connector/livekit-connector/media/opus"
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/handset"
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/hearing"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // wire keeps what a phone sends.
 type wire struct {

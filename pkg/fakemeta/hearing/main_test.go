@@ -3,7 +3,7 @@ package hearing_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/livekit-connector/livekit-connector/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }

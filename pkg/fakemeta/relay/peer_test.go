@@ -12,27 +12,15 @@ import (
 	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"github.com/livekit-connector/livekit-connector/internal/leaks"
 	"github.com/livekit-connector/livekit-connector/pkg/fakemeta/relay"
 )
 
 // patience bounds every wait; nothing takes that long unless it is broken.
 const patience = time.Minute
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(settled{m}) }
-
-// settled ends when the goroutines of the tests have. goleak waits half a second for them, which is not enough on a
-// busy machine for what Pion ends without waiting for it.
-type settled struct{ *testing.M }
-
-// Run implements goleak.TestingM.
-func (s settled) Run() int {
-	code := s.M.Run()
-	for begin := time.Now(); code == 0 && goleak.Find() != nil && time.Since(begin) < patience; {
-	}
-	return code
-}
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 func listen(t *testing.T) *relay.Relay {
 	t.Helper()
