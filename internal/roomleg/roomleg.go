@@ -122,6 +122,7 @@ type Leg struct {
 	keys       []keyPress           // for the room, oldest first
 	keying     bool                 // sendKeys runs
 	finished   bool                 // done is closed
+	ended      time.Time            // when it was closed
 	heardAtEnd map[string]uint64    // packets by track SID, when it was closed
 
 	dropped map[string]lastHeard // by track SID: those that were listeners
@@ -337,7 +338,7 @@ func (l *Leg) finish(err error) {
 	if l.finished {
 		return
 	}
-	l.finished, l.err = true, err
+	l.finished, l.err, l.ended = true, err, time.Now()
 	close(l.done)
-	l.heardAtEnd = l.heardAtEndLocked(time.Now())
+	l.heardAtEnd = l.heardAtEndLocked(l.ended)
 }

@@ -65,6 +65,14 @@ type roomSeen struct {
 	everOthers       bool
 	othersSince      time.Time
 	tracks           []TrackView
+	// gone are the tracks that were taken away less than takingDown before.
+	gone []goneTrack
+}
+
+// goneTrack is a track that is no longer in the room, and since when.
+type goneTrack struct {
+	TrackView
+	at time.Time
 }
 
 // look notes what the room holds. Only watch calls it.
@@ -91,14 +99,49 @@ func (l *Leg) look(others []*lksdk.RemoteParticipant) {
 			}
 		}
 	}
-	slices.SortFunc(now.tracks, func(a, b TrackView) int {
-		return cmp.Or(cmp.Compare(a.Participant, b.Participant), cmp.Compare(a.SID, b.SID))
-	})
+	sortTracks(now.tracks)
+	now.gone = before.without(now.tracks, at)
 	select {
 	case <-l.done: // the SDK empties the room; what was there before counts
 	default:
 		l.seen.room.Store(now)
 	}
+}
+
+func sortTracks(tracks []TrackView) {
+	slices.SortFunc(tracks, func(a, b TrackView) int {
+		return cmp.Or(cmp.Compare(a.Participant, b.Participant), cmp.Compare(a.SID, b.SID))
+	})
+}
+
+// without is what is gone of the tracks of before if only these are left.
+func (r *roomSeen) without(left []TrackView, now time.Time) (gone []goneTrack) {
+	isLeft := func(sid string) bool {
+		return slices.ContainsFunc(left, func(t TrackView) bool { return t.SID == sid })
+	}
+	for _, g := range r.gone {
+		if now.Sub(g.at) < takingDown && !isLeft(g.SID) {
+			gone = append(gone, g)
+		}
+	}
+	for _, t := range r.tracks {
+		if !isLeft(t.SID) {
+			gone = append(gone, goneTrack{t, now})
+		}
+	}
+	return gone
+}
+
+// tracksAtEnd are the tracks that were there until the end, or that only the end of it all took away.
+func (r *roomSeen) tracksAtEnd(end time.Time) []TrackView {
+	tracks := slices.Clone(r.tracks)
+	for _, g := range r.gone {
+		if end.Sub(g.at) < takingDown {
+			tracks = append(tracks, g.TrackView)
+		}
+	}
+	sortTracks(tracks)
+	return tracks
 }
 
 // trackSince is when a track was first seen: now, if it was not there before.
@@ -138,13 +181,20 @@ func (l *Leg) View() View {
 	case gateHeld, gateOpen:
 		v.Published = true
 	}
-	if r := l.seen.room.Load(); r != nil {
+	r := l.seen.room.Load()
+	if r != nil {
 		v.RoomSID, v.ParticipantSID, v.Others, v.EverOthers = r.sid, r.participant, r.others, r.everOthers
 		v.OthersSince = r.othersSince
-		v.Tracks = slices.Clone(r.tracks)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	switch {
+	case r == nil:
+	case l.finished:
+		v.Tracks = r.tracksAtEnd(l.ended)
+	default:
+		v.Tracks = slices.Clone(r.tracks)
+	}
 	v.Attributes = maps.Clone(l.attributes)
 	heard := l.heardAtEnd
 	if !l.finished {

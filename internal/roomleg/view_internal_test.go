@@ -1,6 +1,7 @@
 package roomleg
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -55,4 +56,32 @@ func TestTracksThatWentWithTheRoomWereHeard(t *testing.T) {
 		l.finish(nil)
 		require.Equal(t, map[string]uint64{"TR_now": 7, "TR_lately": 7}, l.heardAtEnd)
 	})
+}
+
+// And the participants who published them.
+func TestTracksThatWentWithTheRoomWereThere(t *testing.T) {
+	begin := time.Unix(1_800_000_000, 0)
+	r := &roomSeen{tracks: []TrackView{{SID: "TR_a", Participant: "z"}, {SID: "TR_b", Participant: "y"}, {SID: "TR_c", Participant: "x"}}}
+	left := func(after time.Duration, sids ...string) {
+		now := &roomSeen{}
+		for _, sid := range sids {
+			now.tracks = append(now.tracks, r.tracks[slices.IndexFunc(r.tracks, func(t TrackView) bool { return t.SID == sid })])
+		}
+		now.gone = r.without(now.tracks, begin.Add(after))
+		r = now
+	}
+	atEnd := func(after time.Duration) (sids []string) {
+		for _, t := range r.tracksAtEnd(begin.Add(after)) {
+			sids = append(sids, t.SID)
+		}
+		return sids
+	}
+	require.Equal(t, []string{"TR_c", "TR_b", "TR_a"}, atEnd(0))
+	left(time.Second, "TR_b", "TR_c")
+	left(2*time.Second, "TR_c")
+	require.Equal(t, []string{"TR_c"}, atEnd(time.Minute))
+	require.Equal(t, []string{"TR_c", "TR_b"}, atEnd(time.Second+takingDown))
+	left(time.Second + takingDown)
+	require.Equal(t, []string{"TR_c", "TR_b"}, atEnd(time.Second+takingDown), "the first one went before the end began")
+	require.Len(t, r.gone, 2)
 }
