@@ -39,12 +39,12 @@ SDK_STAMP  := $(CACHE)/sdk-$(shell cd $(SDK_SOURCE) 2>/dev/null && cat go-*/* no
 # The end-to-end tests run after the others and alone: they judge sound, and a compiler beside them would be heard.
 E2E_PACKAGES := ./internal/e2e/...
 # These of them wait for servers more than they listen: several at once. All others have two CPUs for two calls.
-E2E_MANY := ^Test(Gateway|Lifecycle|Diagnosis|Outage|Record|Event|Receiver|Rule|LiveKitTakes|Agent(Gets|Sees|Presses)|Keys(ForThe|OfA))
+E2E_MANY := ^Test(Ends|Gateway|Lifecycle|Diagnosis|Outage|Record|Event|Receiver|Rule|LiveKitTakes|Agent(Gets|Sees|Presses)|Keys(ForThe|OfA))
 PACKAGES      = $(shell go list ./... | grep -v /internal/e2e)
 # Tested without -race: arithmetic in one goroutine, which would take minutes with it. All others are tested with it, where
 # our own goroutines are. The end-to-end tests are mostly other people's code, and too slow with it.
-PLAIN_PACKAGES = $(filter $(addprefix %/,bench/listen bench/latency bench/micro bench/quality bench/stoi \
-	pkg/fakemeta/hearing media/resample media/resample/soxr media/g711),$(PACKAGES))
+PLAIN_PACKAGES = $(filter $(addprefix %/,bench/density bench/listen bench/latency bench/micro bench/quality bench/soak \
+	bench/stoi pkg/fakemeta/hearing media/jitter media/playout media/resample media/resample/soxr media/g711),$(PACKAGES))
 RACE_PACKAGES ?= $(filter-out $(PLAIN_PACKAGES),$(PACKAGES))
 TEST_FLAGS ?=
 
