@@ -3,9 +3,9 @@
 # The image is one static file, certificates and a user: nothing else in it has to be updated. Every architecture is built on
 # the builder's own by a cross compiler (--platform linux/amd64,linux/arm64), so no emulator is needed.
 #
-# Renovate adds digests to these two and keeps them current (docs/deploy.md).
-ARG BUILD_IMAGE=golang:1.26.8-bookworm
-ARG FAKEMETA_IMAGE=debian:bookworm-slim
+# Renovate keeps these two current (docs/deploy.md).
+ARG BUILD_IMAGE=golang:1.26.9-bookworm@sha256:d9c68c2c51161e12fd77e4c6320687c9cd86e1af1e3ad6e6cd63ff970641453c
+ARG FAKEMETA_IMAGE=debian:bookworm-slim@sha256:3783cc01769c7b2b1b83a5c5ad96c815348e28ed7da68e2e3687004faa906251
 
 FROM --platform=$BUILDPLATFORM ${BUILD_IMAGE} AS build
 WORKDIR /src
