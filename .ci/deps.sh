@@ -58,6 +58,7 @@ image)
 deploy)
 	command -v npm >/dev/null || missing+=(nodejs npm)
 	command -v systemd-analyze >/dev/null || missing+=(systemd)
+	[ -x /bin/kill ] || missing+=(procps) # the unit calls it
 	command -v python3 >/dev/null || missing+=(python3)
 	;;
 esac
