@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/livekit-connector/livekit-connector/internal/api"
 	"github.com/livekit-connector/livekit-connector/internal/leaks"
+	"github.com/livekit-connector/livekit-connector/internal/pipes"
 	"github.com/livekit-connector/livekit-connector/proto/connectorpb"
 )
 
@@ -219,47 +219,14 @@ func (s *stand) listen(t *testing.T) (url string, _ *http.Client) {
 	return server.URL, server.Client()
 }
 
-// pipes is a network without sockets: in a bubble of testing/synctest, time passes while both ends wait.
-type pipes struct {
-	dialled chan net.Conn
-	closed  chan struct{}
-	closing sync.Once
-}
-
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	near, far := net.Pipe()
-	select {
-	case p.dialled <- far:
-		return near, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case conn := <-p.dialled:
-		return conn, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error {
-	p.closing.Do(func() { close(p.closed) })
-	return nil
-}
-
-func (p *pipes) Addr() net.Addr { return new(net.TCPAddr) }
-
 // pipe serves the stand over HTTP without sockets, for fake time.
 func (s *stand) pipe(t *testing.T) (url string, _ *http.Client) {
 	t.Helper()
-	p := &pipes{dialled: make(chan net.Conn), closed: make(chan struct{})}
+	p := pipes.New()
 	server := &httptest.Server{Listener: p, Config: &http.Server{Handler: s.Server}}
 	server.Start()
 	t.Cleanup(server.Close)
-	client := &http.Client{Transport: &http.Transport{DialContext: p.dial}}
+	client := &http.Client{Transport: &http.Transport{DialContext: p.Dial}}
 	t.Cleanup(client.CloseIdleConnections)
 	return "http://connector", client
 }

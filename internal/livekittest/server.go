@@ -3,11 +3,10 @@ package livekittest
 import (
 	"bytes"
 	"context"
-	crand "crypto/rand"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -29,14 +28,6 @@ const (
 	startTries   = 3                // a free port may be taken between choosing and binding it
 	stopTimeout  = 2 * time.Second  // from SIGTERM to SIGKILL
 	pollInterval = 10 * time.Millisecond
-)
-
-// Ports are chosen below those that systems hand out by themselves (Linux: from 32768, RFC 6335 section 6: from 49152), so that
-// nobody is given one between choosing and binding it, or while the server is down for a restart.
-const (
-	firstPort = 20000
-	lastPort  = 31999
-	portTries = 100 // taken ones are few
 )
 
 // Options configure a Server. The zero value is a good test server.
@@ -86,10 +77,10 @@ func Start(ctx context.Context, options Options) (*Server, error) {
 		client: &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second},
 	}
 	if s.apiKey == "" {
-		s.apiKey = "API" + crand.Text()[:12]
+		s.apiKey = "API" + rand.Text()[:12]
 	}
 	if s.apiSecret == "" {
-		s.apiSecret = crand.Text() + crand.Text()
+		s.apiSecret = rand.Text() + rand.Text()
 	}
 	for range startTries {
 		if err = s.choosePorts(); err != nil {
@@ -121,20 +112,6 @@ func (s *Server) choosePorts() (err error) {
 		return fmt.Errorf("choose a UDP port: %w", err)
 	}
 	return nil
-}
-
-// freePort returns a port that listen takes.
-func freePort(listen func(port int) (io.Closer, error)) (int, error) {
-	var last error
-	for range portTries {
-		port := firstPort + rand.IntN(lastPort-firstPort+1) //nolint:gosec // any will do
-		l, err := listen(port)
-		if err == nil {
-			return port, l.Close()
-		}
-		last = err
-	}
-	return 0, last
 }
 
 func (s *Server) config(stunAddr string) (string, error) {

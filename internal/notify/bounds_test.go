@@ -21,6 +21,7 @@ import (
 
 	"github.com/livekit-connector/livekit-connector/internal/notify"
 	"github.com/livekit-connector/livekit-connector/internal/outbound"
+	"github.com/livekit-connector/livekit-connector/internal/pipes"
 )
 
 func TestQueueIsBounded(t *testing.T) {
@@ -107,20 +108,20 @@ func TestLogShowsNoContentAndNoSecretOfTheURL(t *testing.T) {
 // In fake time, because net/http drops a connection whose request is not noted as written within 50 ms.
 func TestConnectionsAreUsedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPipes()
+		p := pipes.New()
 		server := &httptest.Server{Listener: p, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write([]byte("thank you"))
 		})}}
 		server.Start()
 		defer server.Close()
 		own := outbound.NewTransport(16, time.Minute)
-		own.DialContext = p.dial
+		own.DialContext = p.Dial
 		defer own.CloseIdleConnections()
 		s := newStand(t, nil, func(o *notify.Options) { o.URLs, o.Transport = []string{"http://127.0.0.1:3000/"}, own })
 		s.life("lobby")
 		require.Zero(t, s.Close(t.Context()))
 		s.requireCounted(t, "call.created delivered 1", "call.ringing delivered 1", "call.answered delivered 1", "call.ended delivered 1")
-		require.Equal(t, int32(1), p.dials.Load())
+		require.Equal(t, 1, p.Dials())
 	})
 }
 

@@ -5,13 +5,11 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -96,43 +94,6 @@ func (r *receiver) names(t *testing.T) (names []string) {
 	}
 	return names
 }
-
-// pipes is a network without sockets: in a bubble of testing/synctest, time passes while both ends wait.
-type pipes struct {
-	dialled chan net.Conn
-	closed  chan struct{}
-	closing sync.Once
-	dials   atomic.Int32
-}
-
-func newPipes() *pipes { return &pipes{dialled: make(chan net.Conn), closed: make(chan struct{})} }
-
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	near, far := net.Pipe()
-	select {
-	case p.dialled <- far:
-		p.dials.Add(1)
-		return near, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case conn := <-p.dialled:
-		return conn, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error {
-	p.closing.Do(func() { close(p.closed) })
-	return nil
-}
-
-func (p *pipes) Addr() net.Addr { return new(net.TCPAddr) }
 
 // stand is a Notifier with what it says.
 type stand struct {

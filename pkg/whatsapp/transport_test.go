@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -23,43 +22,6 @@ import (
 func TestMain(m *testing.M) { leaks.Main(m) }
 
 var errDial = errors.New("not dialled")
-
-// pipes is a network without sockets: in a bubble of testing/synctest, time passes while both ends wait.
-type pipes struct {
-	dialled chan net.Conn
-	closed  chan struct{}
-	closing sync.Once
-	dials   atomic.Int32
-}
-
-func newPipes() *pipes { return &pipes{dialled: make(chan net.Conn), closed: make(chan struct{})} }
-
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	near, far := net.Pipe()
-	select {
-	case p.dialled <- far:
-		p.dials.Add(1)
-		return near, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case conn := <-p.dialled:
-		return conn, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error {
-	p.closing.Do(func() { close(p.closed) })
-	return nil
-}
-
-func (p *pipes) Addr() net.Addr { return new(net.TCPAddr) }
 
 // refusing returns an address that refuses connections as long as the test lasts. It is the near end of a connection, so
 // nobody else gets its port.
@@ -124,7 +86,7 @@ func TestWhatMayHaveArrivedIsUnknown(t *testing.T) {
 
 	synctest.Test(t, func(t *testing.T) {
 		mute, p := newPipedGraph(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-		err := connectOnce(t, whatsapp.Options{BaseURL: mute.URL, DialContext: p.dial})
+		err := connectOnce(t, whatsapp.Options{BaseURL: mute.URL, DialContext: p.Dial})
 		require.ErrorIs(t, err, whatsapp.ErrOutcomeUnknown)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Len(t, mute.requests(), 1)

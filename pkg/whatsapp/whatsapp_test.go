@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/livekit-connector/livekit-connector/internal/pipes"
 	"github.com/livekit-connector/livekit-connector/pkg/whatsapp"
 )
 
@@ -46,9 +47,9 @@ func newGraph(t *testing.T, script ...http.HandlerFunc) *graph {
 }
 
 // newPipedGraph is newGraph without sockets, for fake time.
-func newPipedGraph(t *testing.T, script ...http.HandlerFunc) (*graph, *pipes) {
+func newPipedGraph(t *testing.T, script ...http.HandlerFunc) (*graph, *pipes.Network) {
 	t.Helper()
-	g, p := &graph{}, newPipes()
+	g, p := &graph{}, pipes.New()
 	g.Server = &httptest.Server{Listener: p, Config: &http.Server{Handler: g.handler(script)}}
 	g.Start()
 	t.Cleanup(g.Close)
@@ -369,11 +370,11 @@ func TestOptionsAreChecked(t *testing.T) {
 func TestConnectionsAreReused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, p := newPipedGraph(t, respond(200, took), refuse(400, 100, "call has ended", ""), respond(200, took))
-		c := newClient(t, whatsapp.Options{BaseURL: g.URL, DialContext: p.dial})
+		c := newClient(t, whatsapp.Options{BaseURL: g.URL, DialContext: p.Dial})
 		for range 5 {
 			require.NoError(t, c.Terminate(t.Context(), creds, callID))
 		}
 		require.Len(t, g.requests(), 5)
-		require.Equal(t, int32(1), p.dials.Load())
+		require.Equal(t, 1, p.Dials())
 	})
 }
